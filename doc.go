@@ -1,0 +1,2 @@
+// Package expat is attested TLS.
+package expat

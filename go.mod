@@ -1,0 +1,15 @@
+module github.com/expat-go/expat
+
+go 1.26.0
+
+require (
+	github.com/fxamacker/cbor/v2 v2.9.6
+	github.com/rogpeppe/go-internal v1.16.0
+	github.com/spf13/cobra v1.10.2
+	github.com/stretchr/testify v1.12.1
+	github.com/veraison/cmw v0.2.0
+	github.com/veraison/eat v0.0.0-20251105185612-2c0e43e22ea9
+	github.com/veraison/go-cose v1.3.0
+	go.uber.org/goleak v1.3.0
+	golang.org/x/crypto v0.58.0
+)
