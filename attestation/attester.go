@@ -2,6 +2,7 @@ package attestation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -54,7 +55,7 @@ func Attest(ctx context.Context, p Profile, r *authenticator.ReceivedRequest, id
 	if m == nil {
 		return none, fmt.Errorf("%w: it returned no message", ErrAttester)
 	}
-	if err := checkLeaves(m); err != nil {
+	if err := errors.Join(checkLeaves(m), checkMediaTypes(m, usable)); err != nil {
 		return none, fmt.Errorf("%w: %w", ErrAttester, err)
 	}
 	return p.encode(m)
@@ -73,7 +74,9 @@ func Common(ours, theirs []string) []string {
 
 // wait calls f and returns when f does or ctx ends, whichever is first: code
 // that is plugged in may ignore its context, and must not hold up a connection
-// past its deadline. f then finishes unobserved.
+// past its deadline. f then finishes unobserved. A panic in f becomes an error,
+// as nobody could recover it in f's goroutine; its text is left out, for it may
+// repeat Evidence.
 func wait[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	type outcome struct {
 		v   T
@@ -85,8 +88,14 @@ func wait[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	}
 	ch := make(chan outcome, 1)
 	go func() {
-		v, err := f()
-		ch <- outcome{v, err}
+		o := outcome{err: errors.New("it ended its goroutine")} // runtime.Goexit
+		defer func() {
+			if p := recover(); p != nil {
+				o = outcome{err: fmt.Errorf("it panicked with a %T", p)}
+			}
+			ch <- o
+		}()
+		o.v, o.err = f()
 	}()
 	select {
 	case o := <-ch:

@@ -28,14 +28,15 @@ func (p Profile) Offered(r *authenticator.ReceivedRequest) (bool, error) {
 //
 //	struct { opaque cmw_data<1..2^16-1>; } CMWAttestation;
 //
-// of Section 3, which leaves [cmw.MaxSize] bytes for the message.
+// of Section 3, which leaves [cmw.MaxSize] bytes for the message; package cmw
+// writes no longer ones.
 func (p Profile) encode(m *cmw.Message) (authenticator.Extension, error) {
 	data, err := m.MarshalCBOR()
+	if errors.Is(err, cmw.ErrTooLarge) {
+		return authenticator.Extension{}, fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
 	if err != nil {
 		return authenticator.Extension{}, fmt.Errorf("%w: %w", ErrAttester, err)
-	}
-	if len(data) > cmw.MaxSize {
-		return authenticator.Extension{}, fmt.Errorf("%w: %d bytes, at most %d fit; send an Attestation Result (passport) in place of Evidence", ErrTooLarge, len(data), cmw.MaxSize)
 	}
 	b := append(make([]byte, 0, 2+len(data)), byte(len(data)>>8), byte(len(data)))
 	return authenticator.Extension{Type: p.extension, Data: append(b, data...)}, nil

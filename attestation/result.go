@@ -81,12 +81,14 @@ type Appraisal struct {
 	Claims      map[string]any `json:"claims,omitempty"`   // claims relied on, JSON-encodable; never raw Evidence
 }
 
-// tier is the status, but never better than what the vector says.
+// tier is the status, but never better than what the vector says. A status that
+// is none of the four tiers says nothing.
 func (a Appraisal) tier() Tier {
-	if a.Status == TierNone {
-		return TierNone
+	switch a.Status {
+	case TierAffirming, TierWarning, TierContraindicated:
+		return max(a.Status, a.Vector.worst())
 	}
-	return max(a.Status, a.Vector.worst())
+	return TierNone
 }
 
 // ConnectionLifetime is the lifetime of a Result that lasts as long as its
@@ -186,6 +188,9 @@ type RejectedError struct {
 }
 
 func (e *RejectedError) Error() string {
+	if e.Err == nil {
+		return ErrRejected.Error()
+	}
 	return ErrRejected.Error() + ": " + strings.ReplaceAll(e.Err.Error(), "\n", "; ")
 }
 

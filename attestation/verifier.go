@@ -61,11 +61,12 @@ func Appraise(ctx context.Context, p Profile, peer *authenticator.Peer, v Verifi
 	return r, nil
 }
 
-// checkMediaTypes admits only leaves that the Verifier said it understands.
-func checkMediaTypes(m *cmw.Message, understood []string) error {
+// checkMediaTypes admits only leaves of the given types. The type in the error
+// is cut short: it comes from the peer.
+func checkMediaTypes(m *cmw.Message, accepted []string) error {
 	for _, leaf := range m.Leaves() {
-		if len(Common([]string{leaf.MediaType}, understood)) == 0 {
-			return fmt.Errorf("%w: the peer sent %q, the verifier takes %q", ErrMediaType, leaf.MediaType, understood)
+		if len(Common([]string{leaf.MediaType}, accepted)) == 0 {
+			return fmt.Errorf("%w: the message holds %.100q, accepted are %q", ErrMediaType, leaf.MediaType, accepted)
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
+	"slices"
 )
 
 // Authenticate makes the authenticator that answers r with id (RFC 9261,
@@ -73,6 +74,9 @@ func (o *offer) entries(id *Identity, leaf []Extension) ([]Entry, error) {
 	for _, e := range leaf {
 		if !o.has(e.Type) {
 			return nil, reason(ErrUnsupportedExtension, "extension %d", e.Type)
+		}
+		if slices.Contains(notInCertificate, e.Type) {
+			return nil, reason(ErrIllegalExtension, "extension %d in a certificate entry", e.Type)
 		}
 		list = append(list, e)
 	}

@@ -70,8 +70,9 @@ func verifyChain(c Chain, roots *x509.CertPool, name string, usage x509.ExtKeyUs
 }
 
 // CheckStaple checks an OCSP response (RFC 6960) for the leaf of a verified
-// chain: signed by or for the leaf's issuer, current at the time given, and
-// good. It uses no network.
+// chain: signed by the leaf's issuer or by a responder that the issuer certified
+// for it (Section 4.2.2.2), good, and current at the time given. A response
+// without nextUpdate never runs out and is refused. It uses no network.
 func CheckStaple(staple []byte, verified []*x509.Certificate, at time.Time) error {
 	if len(verified) < 2 {
 		return errors.New("OCSP: the leaf is its own issuer")
@@ -80,14 +81,27 @@ func CheckStaple(staple []byte, verified []*x509.Certificate, at time.Time) erro
 	switch {
 	case err != nil:
 		return fmt.Errorf("OCSP: %w", err)
+	case response.Certificate != nil && !mayRespond(response.Certificate, verified[1], at):
+		return errors.New("OCSP: the responder's certificate is not valid for OCSP signing")
 	case response.Status != ocsp.Good:
 		return errors.New("OCSP: the certificate is revoked or its status unknown")
 	case at.Before(response.ThisUpdate):
 		return errors.New("OCSP: the response is from the future")
-	case !response.NextUpdate.IsZero() && at.After(response.NextUpdate):
+	case response.NextUpdate.IsZero():
+		return errors.New("OCSP: the response does not say when it runs out")
+	case at.After(response.NextUpdate):
 		return errors.New("OCSP: the response has run out")
 	}
 	return nil
+}
+
+// mayRespond admits the certificate inside an OCSP response. Package ocsp checked
+// that the issuer signed it, but not what for: without this any leaf of the same
+// issuer, the revoked one included, could say that it is good.
+func mayRespond(responder, issuer *x509.Certificate, at time.Time) bool {
+	return responder.Equal(issuer) ||
+		slices.Contains(responder.ExtKeyUsage, x509.ExtKeyUsageOCSPSigning) &&
+			!at.Before(responder.NotBefore) && !at.After(responder.NotAfter)
 }
 
 // parseChain parses the certificates and what is stapled to the leaf.

@@ -12,47 +12,47 @@ import (
 var (
 	// ErrConnection: the connection does not meet RFC 9261, Section 5.1 and
 	// Section 7 (version, extended master secret, cipher suite, handshake done).
-	ErrConnection = errors.New("connection cannot carry exported authenticators")
+	ErrConnection error = &failure{alertHandshakeFailure, "connection cannot carry exported authenticators"}
 	// ErrDecode: a message is not well formed.
-	ErrDecode = errors.New("malformed message")
+	ErrDecode error = &failure{alertDecodeError, "malformed message"}
 	// ErrUnexpectedMessage: a well-formed message of the wrong type or direction.
-	ErrUnexpectedMessage = errors.New("unexpected message")
+	ErrUnexpectedMessage error = &failure{alertUnexpectedMessage, "unexpected message"}
 	// ErrLimit: a size or count is above a limit of this package.
-	ErrLimit = errors.New("limit exceeded")
+	ErrLimit error = &failure{alertIllegalParameter, "limit exceeded"}
 	// ErrContextReuse: a certificate_request_context was used before on this
 	// connection, in either direction, or a request is answered twice.
-	ErrContextReuse = errors.New("certificate_request_context was used before")
+	ErrContextReuse error = &failure{alertIllegalParameter, "certificate_request_context was used before"}
 	// ErrContextMismatch: the authenticator answers another request.
-	ErrContextMismatch = errors.New("certificate_request_context is not the request's")
+	ErrContextMismatch error = &failure{alertIllegalParameter, "certificate_request_context is not the request's"}
 	// ErrNoContext: an empty authenticator carries no context.
-	ErrNoContext = errors.New("an empty authenticator carries no context")
+	ErrNoContext error = &failure{alertDecodeError, "an empty authenticator carries no context"}
 	// ErrMissingExtension: a request lacks signature_algorithms.
-	ErrMissingExtension = errors.New("signature_algorithms is missing")
+	ErrMissingExtension error = &failure{alertMissingExtension, "signature_algorithms is missing"}
 	// ErrIllegalExtension: an extension that is not allowed in that message, or
 	// one whose content is not.
-	ErrIllegalExtension = errors.New("extension is not allowed here")
+	ErrIllegalExtension error = &failure{alertIllegalParameter, "extension is not allowed here"}
 	// ErrUnsupportedExtension: a certificate entry carries an extension that
 	// was not offered.
-	ErrUnsupportedExtension = errors.New("extension was not offered")
+	ErrUnsupportedExtension error = &failure{alertUnsupportedExtension, "extension was not offered"}
 	// ErrCertificate: a certificate cannot be used or is not trusted.
-	ErrCertificate = errors.New("certificate is not acceptable")
+	ErrCertificate error = &failure{alertBadCertificate, "certificate is not acceptable"}
 	// ErrSignatureScheme: the scheme was not offered, is not one of TLS 1.3, or
 	// does not fit the key.
-	ErrSignatureScheme = errors.New("signature scheme is not acceptable")
+	ErrSignatureScheme error = &failure{alertIllegalParameter, "signature scheme is not acceptable"}
 	// ErrSignature: CertificateVerify does not verify. Where the peer is honest
 	// this means that a proxy ended the TLS connection between the two sides;
 	// [Session.ConnectionCheck] tells the cases apart.
-	ErrSignature = errors.New("CertificateVerify is wrong for this connection, request and key")
+	ErrSignature error = &failure{alertDecryptError, "CertificateVerify is wrong for this connection, request and key"}
 	// ErrFinished: the Finished MAC does not verify. See [ErrSignature].
-	ErrFinished = errors.New("Finished is wrong for this connection and request")
+	ErrFinished error = &failure{alertDecryptError, "the Finished message is wrong for this connection and request"}
 	// ErrRefused: the peer sent a valid empty authenticator (RFC 9261, Section 6).
-	ErrRefused = errors.New("peer refused to authenticate")
+	ErrRefused error = &failure{alertCertificateRequired, "peer refused to authenticate"}
 	// ErrNoIdentity: no identity given fits the request.
-	ErrNoIdentity = errors.New("no identity fits the request")
+	ErrNoIdentity error = &failure{alertHandshakeFailure, "no identity fits the request"}
 	// ErrMisuse: the caller broke the contract of a function.
-	ErrMisuse = errors.New("wrong use of the API")
+	ErrMisuse error = &failure{alertInternalError, "wrong use of the API"}
 	// ErrSigner: the private key did not sign.
-	ErrSigner = errors.New("private key did not sign")
+	ErrSigner error = &failure{alertInternalError, "private key did not sign"}
 )
 
 // Fault tells whose fault an error is.
@@ -111,39 +111,27 @@ const (
 	alertCertificateRequired  tls.AlertError = 116
 )
 
-// alerts gives each reason the alert that names it; a reason that is not here
-// is our own trouble.
-var alerts = map[error]tls.AlertError{
-	ErrConnection:           alertHandshakeFailure,
-	ErrDecode:               alertDecodeError,
-	ErrUnexpectedMessage:    alertUnexpectedMessage,
-	ErrLimit:                alertIllegalParameter,
-	ErrContextReuse:         alertIllegalParameter,
-	ErrContextMismatch:      alertIllegalParameter,
-	ErrNoContext:            alertDecodeError,
-	ErrMissingExtension:     alertMissingExtension,
-	ErrIllegalExtension:     alertIllegalParameter,
-	ErrUnsupportedExtension: alertUnsupportedExtension,
-	ErrCertificate:          alertBadCertificate,
-	ErrSignatureScheme:      alertIllegalParameter,
-	ErrSignature:            alertDecryptError,
-	ErrFinished:             alertDecryptError,
-	ErrRefused:              alertCertificateRequired,
-	ErrNoIdentity:           alertHandshakeFailure,
+// failure is the type of the reasons: each has the alert that names it, and
+// what is our own trouble has internal_error.
+type failure struct {
+	alert tls.AlertError
+	text  string
 }
+
+func (f *failure) Error() string { return f.text }
 
 // reason joins a sentinel with what was found.
 func reason(sentinel error, format string, args ...any) error {
 	return fmt.Errorf("%w: %w", sentinel, fmt.Errorf(format, args...))
 }
 
-// fail is the one place where an [*Error] is made.
+// fail is the one place where an [*Error] is made. The alert is that of the
+// outermost reason: what a key or a chain verifier wraps further in does not count.
 func fail(op Op, fault Fault, err error) error {
 	alert := alertInternalError
-	for sentinel, a := range alerts {
-		if errors.Is(err, sentinel) {
-			alert = a
-		}
+	var f *failure
+	if errors.As(err, &f) {
+		alert = f.alert
 	}
 	return &Error{Op: op, Alert: alert, Fault: fault, Err: err}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
+	cryptobyteasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // Extension is one TLS extension (RFC 8446, Section 4.2). Data is opaque here.
@@ -26,29 +27,51 @@ const (
 	extSignatureAlgorithmsCert uint16 = 50
 )
 
-// notInRequest lists the extensions of RFC 8446, Section 4.2, that have no
-// place in a CertificateRequest. RFC 9261, Section 4, takes over that rule, but
-// for server_name in a ClientCertificateRequest. Types that are in no list are
-// unknown to us and ignored (RFC 9261, Section 5.2.1).
+// notInRequest lists the extensions that have no place in a CertificateRequest:
+// those of RFC 8446, Section 4.2, and the others of the IANA registry that TLS
+// stacks send, whose column "TLS 1.3" lacks CR. RFC 9261, Section 4, takes over
+// that rule, but for server_name in a ClientCertificateRequest. Types that are in
+// no list are unknown to us and ignored (RFC 9261, Section 5.2.1).
 var notInRequest = []uint16{
-	1,  // max_fragment_length
-	10, // supported_groups
-	14, // use_srtp
-	15, // heartbeat
-	16, // application_layer_protocol_negotiation
-	19, // client_certificate_type
-	20, // server_certificate_type
-	21, // padding
-	41, // pre_shared_key
-	42, // early_data
-	43, // supported_versions
-	44, // cookie
-	45, // psk_key_exchange_modes
-	49, // post_handshake_auth
-	51, // key_share
+	1,      // max_fragment_length
+	10,     // supported_groups
+	11,     // ec_point_formats
+	14,     // use_srtp
+	15,     // heartbeat
+	16,     // application_layer_protocol_negotiation
+	19,     // client_certificate_type
+	20,     // server_certificate_type
+	21,     // padding
+	22,     // encrypt_then_mac
+	23,     // extended_master_secret
+	28,     // record_size_limit
+	35,     // session_ticket
+	41,     // pre_shared_key
+	42,     // early_data
+	43,     // supported_versions
+	44,     // cookie
+	45,     // psk_key_exchange_modes
+	49,     // post_handshake_auth
+	51,     // key_share
+	54,     // connection_id
+	57,     // quic_transport_parameters
+	0xfe0d, // encrypted_client_hello
+	0xff01, // renegotiation_info
 }
 
-// OIDFilter asks for a certificate extension (RFC 8446, Section 4.2.5).
+// notInCertificate lists the extensions this package understands that are for
+// requests alone, so that offering them allows no answer (RFC 8446, Section 4.2).
+var notInCertificate = []uint16{
+	extServerName,
+	extSignatureAlgorithms,
+	extCertificateAuthorities,
+	extOIDFilters,
+	extSignatureAlgorithmsCert,
+}
+
+// OIDFilter asks for a certificate extension (RFC 8446, Section 4.2.5). Only key
+// usage and extended key usage have rules for matching; a responder ignores
+// filters of other extensions, as Section 4.2.5 demands.
 type OIDFilter struct {
 	OID    asn1.ObjectIdentifier
 	Values []byte // DER of the extension's value; empty: any value
@@ -239,25 +262,30 @@ func readAuthorities(s cryptobyte.String, out *[][]byte) bool {
 	return true
 }
 
+// readOIDFilters keeps the filters that have a rule for matching. The others need
+// only be well formed, and may name an OID beyond what encoding/asn1 reads.
 func readOIDFilters(s cryptobyte.String, out *[]OIDFilter) bool {
 	var list cryptobyte.String
 	if !s.ReadUint16LengthPrefixed(&list) || !s.Empty() {
 		return false
 	}
+	seen := make(map[string]struct{})
 	for !list.Empty() {
-		var der, values cryptobyte.String
-		var f OIDFilter
-		if !list.ReadUint8LengthPrefixed(&der) || !list.ReadUint16LengthPrefixed(&values) {
+		var der, oid, values cryptobyte.String
+		if !list.ReadUint8LengthPrefixed(&der) || !list.ReadUint16LengthPrefixed(&values) ||
+			!der.ReadASN1(&oid, cryptobyteasn1.OBJECT_IDENTIFIER) || !der.Empty() || oid.Empty() {
 			return false
 		}
-		if rest, err := asn1.Unmarshal(der, &f.OID); err != nil || len(rest) != 0 {
-			return false
-		}
-		if slices.ContainsFunc(*out, func(g OIDFilter) bool { return g.OID.Equal(f.OID) }) {
+		if _, dup := seen[string(oid)]; dup {
 			return false // RFC 8446, Section 4.2.5: an OID occurs once
 		}
-		f.Values = values
-		*out = append(*out, f)
+		seen[string(oid)] = struct{}{}
+		switch string(oid) {
+		case derKeyUsage:
+			*out = append(*out, OIDFilter{oidKeyUsage, values})
+		case derExtKeyUsage:
+			*out = append(*out, OIDFilter{oidExtKeyUsage, values})
+		}
 	}
 	return true
 }

@@ -44,7 +44,15 @@ func newIdentity(cert tls.Certificate) (*Identity, error) {
 	if !ok {
 		return nil, reason(ErrCertificate, "private key of type %T is no crypto.Signer", cert.PrivateKey)
 	}
-	id := &Identity{signer: signer, schemes: cert.SupportedSignatureAlgorithms, ocsp: cert.OCSPStaple, scts: cert.SignedCertificateTimestamps}
+	if slices.ContainsFunc(cert.SignedCertificateTimestamps, func(sct []byte) bool { return len(sct) == 0 }) {
+		return nil, reason(ErrCertificate, "%w", errors.New("a signed certificate timestamp is empty"))
+	}
+	id := &Identity{
+		signer:  signer,
+		schemes: slices.Clone(cert.SupportedSignatureAlgorithms),
+		ocsp:    bytes.Clone(cert.OCSPStaple),
+		scts:    slices.Clone(cert.SignedCertificateTimestamps),
+	}
 	for i, der := range cert.Certificate {
 		c, err := x509.ParseCertificate(der)
 		if err != nil {
@@ -77,6 +85,10 @@ func (id *Identity) SPKI() []byte { return id.chain[0].RawSubjectPublicKeyInfo }
 func (r *ReceivedRequest) Select(identities ...*Identity) (*Identity, error) {
 	var why []error
 	for i, id := range identities {
+		if id == nil {
+			why = append(why, fmt.Errorf("identity %d: it is nil", i))
+			continue
+		}
 		if _, err := r.offer.accepts(id); err != nil {
 			why = append(why, fmt.Errorf("identity %d: %w", i, err))
 			continue
@@ -158,29 +170,31 @@ func pssForm(s tls.SignatureScheme) tls.SignatureScheme {
 	return s
 }
 
+// The certificate extensions that have a rule for matching, and the content
+// octets of their OIDs (X.690, Section 8.19).
 var (
 	oidKeyUsage    = asn1.ObjectIdentifier{2, 5, 29, 15}
 	oidExtKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 37}
 )
 
-// matches follows RFC 8446, Section 4.2.5: key usage bits and extended key
-// usages asked for must be in the certificate, another extension must be there
-// with that value if one is given.
+const (
+	derKeyUsage    = "\x55\x1d\x0f"
+	derExtKeyUsage = "\x55\x1d\x25"
+)
+
+// matches follows RFC 8446, Section 4.2.5: the key usage bits, or the extended
+// key usages, asked for must all be in the certificate.
 func (f OIDFilter) matches(c *x509.Certificate) bool {
 	i := slices.IndexFunc(c.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(f.OID) })
-	if i < 0 {
-		return false
-	}
-	have := c.Extensions[i].Value
 	switch {
+	case i < 0:
+		return false
 	case len(f.Values) == 0:
 		return true
 	case f.OID.Equal(oidKeyUsage):
-		return containsBits(have, f.Values)
-	case f.OID.Equal(oidExtKeyUsage):
-		return containsOIDs(have, f.Values)
+		return containsBits(c.Extensions[i].Value, f.Values)
 	}
-	return bytes.Equal(have, f.Values)
+	return containsOIDs(c.Extensions[i].Value, f.Values)
 }
 
 func containsBits(have, want []byte) bool {

@@ -140,7 +140,7 @@ var (
 type pssParameters struct {
 	Hash         pkix.AlgorithmIdentifier `asn1:"explicit,tag:0"`
 	MGF          pkix.AlgorithmIdentifier `asn1:"explicit,tag:1"`
-	SaltLength   int                      `asn1:"explicit,tag:2"`
+	SaltLength   int                      `asn1:"optional,explicit,tag:2,default:20"`
 	TrailerField int                      `asn1:"optional,explicit,tag:3,default:1"`
 }
 
@@ -179,7 +179,7 @@ func pssHash(der []byte) (crypto.Hash, error) {
 	}
 	for h, oid := range oidSHA2 {
 		if p.Hash.Algorithm.Equal(oid) && p.MGF.Algorithm.Equal(oidMGF1) && mgfHash.Algorithm.Equal(oid) &&
-			p.SaltLength <= h.Size() && p.TrailerField == 1 {
+			p.SaltLength >= 0 && p.SaltLength <= h.Size() && p.TrailerField == 1 {
 			return h, nil
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/x509"
 	"errors"
+	"slices"
 )
 
 // Peer is what a validated authenticator proved: that the other side of the
@@ -82,7 +83,8 @@ func (s *Session) Validate(r *Request, b []byte, o ValidateOptions) (*Peer, erro
 }
 
 // ValidateSpontaneous checks an authenticator that answers no request; clients
-// only. hello is what this client sent in its handshake.
+// only. hello is what this client sent in its handshake. Whatever comes back, the
+// context of a well-formed authenticator is spent.
 func (s *Session) ValidateSpontaneous(hello ClientHello, b []byte, o ValidateOptions) (*Peer, error) {
 	if s.self != Client || o.VerifyChain == nil {
 		return nil, fail(OpValidate, FaultLocal, reason(ErrMisuse, "%w", errors.New("only servers send spontaneous authenticators, and VerifyChain must not be nil")))
@@ -119,11 +121,13 @@ func receiveAuthenticator(b []byte) (*parsedAuthenticator, error) {
 
 // validate is the one list of checks that both kinds of authenticator pass.
 func (s *Session) validate(o *offer, request []byte, a *parsedAuthenticator, opts ValidateOptions) (*Peer, error) {
-	// RFC 9261, Section 5.2.1: nothing that was not offered.
 	for i, e := range a.entries {
 		for _, x := range e.Extensions {
-			if !o.has(x.Type) {
+			if !o.has(x.Type) { // RFC 9261, Section 5.2.1
 				return nil, reason(ErrUnsupportedExtension, "extension %d in entry %d", x.Type, i)
+			}
+			if slices.Contains(notInCertificate, x.Type) {
+				return nil, reason(ErrIllegalExtension, "extension %d in entry %d", x.Type, i)
 			}
 		}
 	}
