@@ -21,7 +21,7 @@ var (
 	ErrValue           = errors.New("value is not a definite-length byte string or, in JSON, strict unpadded base64url")
 	ErrEmptyValue      = errors.New("value is empty")
 	ErrIndicator       = errors.New("indicator is not an integer from 1 to 31")
-	ErrLabel           = errors.New("label is not a 64-bit integer or non-blank text, or is the reserved __cmwc_t")
+	ErrLabel           = errors.New("label is not a 64-bit integer or valid non-blank text, or is the reserved __cmwc_t")
 	ErrDuplicateLabel  = errors.New("label occurs twice in one collection")
 	ErrCollectionType  = errors.New("collection type is not an absolute URI or an OID")
 	ErrEmptyCollection = errors.New("collection has no item")

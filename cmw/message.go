@@ -3,6 +3,7 @@ package cmw
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 )
@@ -256,6 +257,23 @@ func (m *Message) appendLeaves(leaves []Leaf, path []Label) []Leaf {
 	}
 	return leaves
 }
+
+// String describes the message without its values, so that Evidence does not reach a log by
+// way of fmt.
+func (m *Message) String() string {
+	switch m.kind {
+	case KindRecord, KindTag:
+		return fmt.Sprintf("CMW %v %q, %d bytes", m.kind, m.mediaType, len(m.value))
+	case KindCollection:
+		_, leaves := m.extent()
+		return fmt.Sprintf("CMW collection, %d leaves", leaves)
+	default:
+		return "invalid CMW"
+	}
+}
+
+// LogValue is String for log/slog, which would otherwise write the message as JSON.
+func (m *Message) LogValue() slog.Value { return slog.StringValue(m.String()) }
 
 // Equal reports whether two messages say the same: kind, media type as written,
 // Content-Format, value and indicator for leaves; type and items in any order for

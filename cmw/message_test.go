@@ -2,6 +2,9 @@ package cmw_test
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
 	"testing"
 
 	"github.com/expat-go/expat/cmw"
@@ -201,13 +204,13 @@ func TestContentFormatRecord(t *testing.T) {
 
 func TestMarshalRefuses(t *testing.T) {
 	t.Parallel()
-	for name, m := range map[string]*cmw.Message{"zero": {}} {
-		_, err := m.MarshalCBOR()
-		require.ErrorIs(t, err, cmw.ErrInvalidMessage, name)
-		_, err = m.MarshalJSON()
-		require.ErrorIs(t, err, cmw.ErrInvalidMessage, name)
-		require.Equal(t, "invalid", m.Kind().String(), name)
-	}
+	var zero cmw.Message
+	_, err := zero.MarshalCBOR()
+	require.ErrorIs(t, err, cmw.ErrInvalidMessage)
+	_, err = zero.MarshalJSON()
+	require.ErrorIs(t, err, cmw.ErrInvalidMessage)
+	require.Equal(t, "invalid", zero.Kind().String())
+
 	rec := newRecord(t, "a/b", "a", 0)
 	tag, err := cmw.NewTag("application/eat+cwt", []byte{1})
 	require.NoError(t, err)
@@ -325,6 +328,25 @@ func TestErrorsDoNotQuote(t *testing.T) {
 		_, err := cmw.Decode(wireBytes(wire))
 		require.Error(t, err)
 		require.NotContains(t, err.Error(), "secret")
+	}
+}
+
+// F-3: a message that is printed or logged shows no value.
+func TestLogsNoValue(t *testing.T) {
+	t.Parallel()
+	rec := newRecord(t, "a/b", "secret", 0)
+	for want, m := range map[string]*cmw.Message{
+		`CMW record "a/b", 6 bytes`: rec,
+		"CMW collection, 1 leaves":  newCollection(t, "", cmw.Item{Label: cmw.IntLabel(1), Message: rec}),
+		"invalid CMW":               {},
+	} {
+		require.Equal(t, want, fmt.Sprintf("%v", m))
+		require.Equal(t, want, fmt.Sprintf("%+v", m))
+		var log bytes.Buffer
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("received", "message", m)
+		var line struct{ Message string }
+		require.NoError(t, json.Unmarshal(log.Bytes(), &line))
+		require.Equal(t, want, line.Message)
 	}
 }
 
