@@ -13,3 +13,10 @@ require (
 	go.uber.org/goleak v1.3.0
 	golang.org/x/crypto v0.58.0
 )
+
+require (
+	github.com/google/uuid v1.6.0 // indirect
+	github.com/veraison/swid v1.1.0 // indirect
+	github.com/x448/float16 v0.8.4 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+)

@@ -1,0 +1,276 @@
+package expat
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/authenticator"
+	"github.com/expat-go/expat/internal/wire"
+)
+
+// Limits and defaults. Sizes are checked before memory is taken.
+const (
+	// DefaultTimeout bounds the TLS handshake and the exchange together.
+	DefaultTimeout = 30 * time.Second
+	// DefaultVerifierTimeout bounds one appraisal, inside the former.
+	DefaultVerifierTimeout = 10 * time.Second
+	// DefaultMaxAuthenticator is the largest authenticator taken, in bytes.
+	DefaultMaxAuthenticator = wire.DefaultMaxAuthenticator
+	// MaxMaxAuthenticator is the largest value of Config.MaxAuthenticator.
+	MaxMaxAuthenticator = wire.MaxMaxAuthenticator
+	// DefaultMaxExchanges is how many exchanges a listener runs at a time.
+	DefaultMaxExchanges = 256
+)
+
+// A Config says what this side shows and what it demands. After it was passed
+// to a function of this package it must not be modified; it may be reused, also
+// at the same time and for both roles. The zero Config is an error: with
+// neither Attester nor Verifier a connection would be attested in name only.
+type Config struct {
+	// TLS configures the TLS connection. It is required, cloned, and hardened:
+	// TLS 1.3 only, no session tickets, no resumption (see the package
+	// documentation). NextProtos names the application protocols; on the wire
+	// each is offered as expat/1+NAME. RootCAs (nil: the system's) and
+	// ServerName judge the authenticator of a server, ClientCAs that of a
+	// client. InsecureSkipVerify is refused.
+	TLS *tls.Config
+
+	// Attester proves what this side is. Nil: a peer that asks is refused, and
+	// the connection fails.
+	Attester attestation.Attester
+
+	// Verifier appraises what the peer shows. If it is set the peer must
+	// attest; nil: this side does not ask, and learns nothing of the peer.
+	Verifier attestation.Verifier
+
+	// Identities are the certificates and keys that sign authenticators; the
+	// first that fits the peer's request is used. Empty: TLS.Certificates, and
+	// on a server what TLS.GetCertificate returned in the handshake. Evidence
+	// is bound to the key of the one used.
+	Identities []tls.Certificate
+
+	// ClientFirst makes a server show its Evidence only after the client's was
+	// accepted. Servers with both Attester and Verifier only.
+	ClientFirst bool
+
+	// AttestedKeyOnly accepts an authenticator whose certificate no CA vouches
+	// for: the peer's name is then not proved, only that an acceptable
+	// environment holds the key. A server must still show a certificate in the
+	// TLS handshake that is valid for TLS.ServerName, or whose key is in
+	// PinnedServerKeys; a client is an anonymous attested client.
+	AttestedKeyOnly bool
+
+	// PinnedServerKeys holds SHA-256 hashes of the SubjectPublicKeyInfo of
+	// acceptable TLS handshake certificates. If it is not empty a client
+	// compares with it in place of X.509 validation of the handshake
+	// certificate. Only with AttestedKeyOnly.
+	PinnedServerKeys [][32]byte
+
+	// RequireSameLeaf demands that the peer's authenticator shows the very
+	// certificate of its TLS handshake.
+	RequireSameLeaf bool
+
+	// RequireOCSPStaple demands a good OCSP response stapled to the leaf of
+	// the peer's authenticator. A staple that is there must be good in any case.
+	RequireOCSPStaple bool
+
+	// CheckRevocation, if set, judges the peer's chain after X.509 validation,
+	// for CRLs and the like. An error refuses it.
+	CheckRevocation func(authenticator.Chain) error
+
+	// Nonce, if set, returns a Verifier's nonce for the next request, at most
+	// [authenticator.MaxNonce] bytes; it becomes part of the request's context.
+	Nonce func() ([]byte, error)
+
+	// Profile is the revision of the draft; zero: [attestation.Expat04].
+	Profile attestation.Profile
+
+	// Timeout bounds the TLS handshake and the exchange together; zero:
+	// [DefaultTimeout]. Negative values are an error, here and below.
+	Timeout time.Duration
+
+	// VerifierTimeout bounds one appraisal; zero: [DefaultVerifierTimeout].
+	VerifierTimeout time.Duration
+
+	// MaxAuthenticator is the largest authenticator taken from the peer in
+	// bytes, at most [MaxMaxAuthenticator]; zero: [DefaultMaxAuthenticator].
+	MaxAuthenticator int
+
+	// MaxExchanges is how many exchanges a listener runs at a time; further
+	// ones wait within their Timeout. Zero: [DefaultMaxExchanges].
+	MaxExchanges int
+
+	// Refused, if set, is told of each connection that a listener drops, in
+	// the goroutine of that connection.
+	Refused func(remote net.Addr, err error)
+
+	// Trace, if set, is told of each step of an exchange.
+	Trace *Trace
+
+	once     sync.Once
+	prepared *prepared
+	err      error
+}
+
+// prepared is what a Config means, worked out once. It is immutable.
+type prepared struct {
+	*Config
+	profile    attestation.Profile
+	timeout    time.Duration
+	verifier   time.Duration
+	maxAuth    int
+	exchanges  int
+	identities []*authenticator.Identity
+	roots      *x509.CertPool // judge servers
+	now        func() time.Time
+	client     *tls.Config // hardened
+	server     *tls.Config // hardened
+}
+
+// prepare validates the Config; a bad value is an error, never cut to size.
+func (c *Config) prepare() (*prepared, error) {
+	if c == nil {
+		return nil, fmt.Errorf("%w: Config is nil", ErrConfig)
+	}
+	c.once.Do(func() {
+		c.prepared, c.err = c.build()
+		if c.err != nil {
+			c.err = fmt.Errorf("%w: %w", ErrConfig, c.err)
+		}
+	})
+	return c.prepared, c.err
+}
+
+func (c *Config) build() (*prepared, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	p := &prepared{
+		Config:    c,
+		profile:   c.Profile,
+		timeout:   or(c.Timeout, DefaultTimeout),
+		verifier:  or(c.VerifierTimeout, DefaultVerifierTimeout),
+		maxAuth:   or(c.MaxAuthenticator, DefaultMaxAuthenticator),
+		exchanges: or(c.MaxExchanges, DefaultMaxExchanges),
+		roots:     c.TLS.RootCAs,
+		now:       c.TLS.Time,
+	}
+	p.profile = or(c.Profile, attestation.Expat04())
+	if p.now == nil {
+		p.now = time.Now
+	}
+	var err error
+	if p.roots == nil && c.Verifier != nil {
+		if p.roots, err = x509.SystemCertPool(); err != nil {
+			return nil, fmt.Errorf("TLS.RootCAs is nil and the system has no roots: %w", err)
+		}
+	}
+	if p.identities, err = c.identities(); err != nil {
+		return nil, err
+	}
+	names, err := offerNames(c.TLS.NextProtos)
+	if err != nil {
+		return nil, err
+	}
+	p.client = p.clientTLS(names)
+	p.server = p.serverTLS(names)
+	return p, nil
+}
+
+// check finds values that cannot be meant.
+func (c *Config) check() error {
+	var errs []error
+	bad := func(is bool, text string) {
+		if is {
+			errs = append(errs, errors.New(text))
+		}
+	}
+	bad(c.Attester == nil && c.Verifier == nil, "set Attester, Verifier or both: without them nothing is attested")
+	bad(c.TLS == nil, "set TLS")
+	bad(c.Timeout < 0 || c.VerifierTimeout < 0, "Timeout and VerifierTimeout must not be negative")
+	bad(c.MaxAuthenticator < 0 || c.MaxAuthenticator > MaxMaxAuthenticator, fmt.Sprintf("MaxAuthenticator must be 0 to %d", MaxMaxAuthenticator))
+	bad(c.MaxExchanges < 0, "MaxExchanges must not be negative")
+	bad(c.ClientFirst && (c.Attester == nil || c.Verifier == nil), "ClientFirst needs Attester and Verifier")
+	bad(len(c.PinnedServerKeys) > 0 && !c.AttestedKeyOnly, "PinnedServerKeys is for AttestedKeyOnly")
+	bad(c.AttestedKeyOnly && c.Verifier == nil, "AttestedKeyOnly without a Verifier trusts any key")
+	bad(c.AttestedKeyOnly && c.RequireOCSPStaple, "RequireOCSPStaple needs a CA, AttestedKeyOnly has none")
+	if c.TLS != nil {
+		bad(c.TLS.InsecureSkipVerify, "TLS.InsecureSkipVerify is refused; see AttestedKeyOnly")
+		bad(c.TLS.MinVersion > tls.VersionTLS13 || (c.TLS.MaxVersion != 0 && c.TLS.MaxVersion < tls.VersionTLS13), "TLS 1.3 must be allowed")
+		bad(c.Attester != nil && len(c.Identities) == 0 && len(c.TLS.Certificates) == 0 &&
+			c.TLS.GetCertificate == nil && c.TLS.GetConfigForClient == nil, "an Attester needs Identities or TLS.Certificates to sign with")
+	}
+	return errors.Join(errs...)
+}
+
+// identities prepares the certificates that sign authenticators.
+func (c *Config) identities() ([]*authenticator.Identity, error) {
+	if c.Attester == nil {
+		return nil, nil
+	}
+	certs := c.Identities
+	if len(certs) == 0 {
+		certs = c.TLS.Certificates
+	}
+	var out []*authenticator.Identity
+	for i, cert := range certs {
+		id, err := authenticator.NewIdentity(cert)
+		if err != nil {
+			return nil, fmt.Errorf("identity %d: %w", i, err)
+		}
+		out = append(out, id)
+	}
+	return out, nil
+}
+
+// clientRoots are the roots that judge a client's authenticator: those of the
+// TLS configuration that served it.
+func clientRoots(c *tls.Config) (*x509.CertPool, error) {
+	if c.ClientCAs == nil {
+		return nil, errors.New("TLS.ClientCAs is not set, so no client certificate can be trusted; see AttestedKeyOnly")
+	}
+	return c.ClientCAs, nil
+}
+
+// models are the topologies that a side with an Attester or Verifier takes part
+// in: both, since what is conveyed is named by its media type.
+const models = wire.BackgroundCheck | wire.Passport
+
+// or returns v, or def if v is the zero value.
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// alpnPrefix is what every ALPN name of ours begins with. It is negotiated in
+// the TLS handshake and so cannot be stripped.
+const alpnPrefix = "expat/1"
+
+// offerNames turns application protocols into ALPN names.
+func offerNames(protocols []string) ([]string, error) {
+	if len(protocols) == 0 {
+		return []string{alpnPrefix}, nil
+	}
+	var names []string
+	for _, p := range protocols {
+		name := alpnPrefix + "+" + p
+		if p == "" || len(name) > 255 {
+			return nil, fmt.Errorf("application protocol %q must be 1 to %d bytes", p, 255-len(alpnPrefix)-1)
+		}
+		if slices.Contains(names, name) {
+			return nil, fmt.Errorf("application protocol %q occurs twice", p)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}

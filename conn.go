@@ -1,0 +1,246 @@
+package expat
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/authenticator"
+)
+
+// Conn is an attested TLS connection. It is a [net.Conn]: the first Read, Write
+// or Handshake runs the TLS handshake and the exchange, and no application byte
+// passes before both sides have accepted what they asked for. From then on Read
+// and Write are those of the TLS connection.
+//
+// Its methods are safe for concurrent use, as those of [tls.Conn] are.
+type Conn struct {
+	net  net.Conn // what the user gave us
+	tls  *tls.Conn
+	role authenticator.Role
+
+	phase atomic.Uint32 // phaseNew, …
+
+	// Set by callbacks of the TLS handshake, read after it.
+	served *tls.Config      // by GetConfigForClient
+	shown  *tls.Certificate // by GetCertificate
+
+	serverName string // of a client: what the server must be
+
+	prepared *prepared
+
+	exchanges chan struct{} // of a listener: a place for each exchange; else nil
+
+	mu  sync.Mutex // makes one handshake run, guards err
+	err error      // sticky
+
+	opened atomic.Pointer[opened] // set before phaseOpen
+	closed atomic.Bool
+}
+
+// opened is what an open connection knows.
+type opened struct {
+	result  *attestation.Result // nil without a Verifier
+	peer    *authenticator.Peer // nil without a Verifier
+	expires time.Time
+	expiry  *time.Timer // nil if no verdict runs out
+}
+
+// The phases of a connection. Application data flows in phaseOpen only.
+const (
+	phaseNew uint32 = iota
+	phaseOpen
+	phaseExpired
+)
+
+// Client returns a Conn over nc that takes the client's part. A Config that
+// cannot be used shows in the handshake.
+func Client(nc net.Conn, cfg *Config) *Conn {
+	return newClient(nc, cfg, "")
+}
+
+func newClient(nc net.Conn, cfg *Config, host string) *Conn {
+	c := &Conn{net: nc, role: authenticator.Client}
+	if c.prepared, c.err = cfg.prepare(); c.err != nil {
+		c.err = failed(StageConfig, c.err)
+		_ = nc.Close()
+		return c
+	}
+	config := c.prepared.client
+	if config.ServerName == "" && host != "" {
+		config = config.Clone()
+		config.ServerName = host
+	}
+	c.serverName = config.ServerName
+	c.tls = tls.Client(nc, config)
+	return c
+}
+
+// Server returns a Conn over nc that takes the server's part. A Config that
+// cannot be used shows in the handshake.
+func Server(nc net.Conn, cfg *Config) *Conn {
+	c := &Conn{net: nc, role: authenticator.Server}
+	if c.prepared, c.err = cfg.prepare(); c.err != nil {
+		c.err = failed(StageConfig, c.err)
+		_ = nc.Close()
+		return c
+	}
+	c.tls = tls.Server(&link{Conn: nc, conn: c}, c.prepared.server)
+	return c
+}
+
+// Dial connects to addr and runs the handshake; the whole takes no longer than
+// the Config's Timeout. If TLS.ServerName is empty it is the host of addr.
+func Dial(ctx context.Context, network, addr string, cfg *Config) (*Conn, error) {
+	p, err := cfg.prepare()
+	if err != nil {
+		return nil, failed(StageConfig, err)
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, failed(StageConfig, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, failed(StageTLS, err)
+	}
+	c := newClient(nc, cfg, host)
+	if err := c.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// ready lets through when application data may flow.
+func (c *Conn) ready() error {
+	switch c.phase.Load() {
+	case phaseOpen:
+		return nil
+	case phaseExpired:
+		return errExpired
+	}
+	return c.HandshakeContext(context.Background())
+}
+
+var errExpired = &Error{Stage: StageLifetime, Alert: AlertAttestationRequired, Side: Local, Err: ErrExpired}
+
+// explain tells an error of the TLS connection from a verdict that ran out.
+func (c *Conn) explain(err error) error {
+	if err != nil && c.phase.Load() == phaseExpired {
+		return errExpired
+	}
+	return err
+}
+
+// Read reads application data; see [Conn].
+func (c *Conn) Read(b []byte) (int, error) {
+	if err := c.ready(); err != nil {
+		return 0, err
+	}
+	n, err := c.tls.Read(b)
+	return n, c.explain(err)
+}
+
+// Write writes application data; see [Conn].
+func (c *Conn) Write(b []byte) (int, error) {
+	if err := c.ready(); err != nil {
+		return 0, err
+	}
+	n, err := c.tls.Write(b)
+	return n, c.explain(err)
+}
+
+// Close closes the connection. A handshake that runs is ended.
+func (c *Conn) Close() error {
+	c.closed.Store(true)
+	o := c.opened.Load()
+	if o == nil {
+		return c.net.Close()
+	}
+	o.stop()
+	return c.tls.Close()
+}
+
+func (o *opened) stop() {
+	if o.expiry != nil {
+		o.expiry.Stop()
+	}
+}
+
+// CloseWrite ends the stream in one direction; the peer reads io.EOF. It fails
+// before the handshake is complete.
+func (c *Conn) CloseWrite() error {
+	if c.phase.Load() == phaseNew {
+		return errors.New("expat: CloseWrite before the handshake is complete")
+	}
+	return c.explain(c.tls.CloseWrite())
+}
+
+// LocalAddr returns the local network address.
+func (c *Conn) LocalAddr() net.Addr { return c.net.LocalAddr() }
+
+// RemoteAddr returns the remote network address.
+func (c *Conn) RemoteAddr() net.Addr { return c.net.RemoteAddr() }
+
+// SetDeadline sets the deadlines of reads and writes, the handshake's included.
+// After a Write has timed out the TLS stream is corrupt, as with [tls.Conn].
+func (c *Conn) SetDeadline(t time.Time) error { return c.net.SetDeadline(t) }
+
+// SetReadDeadline sets the deadline of reads.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.net.SetReadDeadline(t) }
+
+// SetWriteDeadline sets the deadline of writes; see [Conn.SetDeadline].
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.net.SetWriteDeadline(t) }
+
+// NetConn returns the connection under TLS. Reading or writing it breaks the
+// connection.
+func (c *Conn) NetConn() net.Conn { return c.net }
+
+// Peer is the verdict on the peer. It is nil until the handshake is complete,
+// and where this side has no Verifier.
+func (c *Conn) Peer() *attestation.Result {
+	if o := c.opened.Load(); o != nil {
+		return o.result
+	}
+	return nil
+}
+
+// PeerCertificates is the chain that the peer's authenticator proved, leaf
+// first; that of the TLS handshake is in ConnectionState and may differ. It is
+// nil where Peer is.
+func (c *Conn) PeerCertificates() []*x509.Certificate {
+	if o := c.opened.Load(); o != nil && o.peer != nil {
+		return o.peer.Chain().Certificates
+	}
+	return nil
+}
+
+// Expires is when the first of the two verdicts runs out, after which reads and
+// writes fail with [ErrExpired]. It is zero if none does, and before the
+// handshake is complete.
+func (c *Conn) Expires() time.Time {
+	if o := c.opened.Load(); o != nil {
+		return o.expires
+	}
+	return time.Time{}
+}
+
+// ConnectionState describes the TLS connection. NegotiatedProtocol is the
+// application's protocol, without the name under which it was negotiated. It is
+// the zero value before the handshake is complete.
+func (c *Conn) ConnectionState() tls.ConnectionState {
+	if c.phase.Load() == phaseNew {
+		return tls.ConnectionState{}
+	}
+	cs := c.tls.ConnectionState()
+	cs.NegotiatedProtocol, _ = applicationProtocol(cs.NegotiatedProtocol) // was checked
+	return cs
+}

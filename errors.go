@@ -1,0 +1,207 @@
+package expat
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/authenticator"
+	"github.com/expat-go/expat/internal/wire"
+)
+
+// Stage is the step of the path at which a connection failed.
+type Stage string
+
+// The steps, in the order in which a connection takes them.
+const (
+	StageConfig       Stage = "config"       // our own configuration
+	StageTLS          Stage = "tls"          // the TLS handshake
+	StageNegotiate    Stage = "negotiate"    // ALPN, version, no resumption
+	StageHello        Stage = "hello"        // HELLO and what the two sides want
+	StageRequest      Stage = "request"      // the request, sent or received
+	StageAttest       Stage = "attest"       // our Attester
+	StageAuthenticate Stage = "authenticate" // our authenticator
+	StageValidate     Stage = "validate"     // the peer's authenticator
+	StageAppraise     Stage = "appraise"     // the peer's attestation
+	StageResult       Stage = "result"       // the peer's verdict on us
+	StageLifetime     Stage = "lifetime"     // a verdict ran out on an open connection
+)
+
+// Alert is the coarse reason that goes over the wire, in ALERT and RESULT. The
+// reason in words stays local.
+type Alert uint16
+
+// The alerts. AlertAccepted is in a RESULT only.
+const (
+	AlertAccepted             Alert = 0
+	AlertMalformed            Alert = 1
+	AlertUnsupportedExtension Alert = 2
+	AlertContextReuse         Alert = 3
+	AlertWrongConnection      Alert = 4
+	AlertCertificate          Alert = 5
+	AlertAttestationRequired  Alert = 6
+	AlertAttestationRejected  Alert = 7
+	AlertVerifierUnavailable  Alert = 8
+	AlertRefused              Alert = 9
+	AlertLimit                Alert = 10
+	AlertTimeout              Alert = 11
+	AlertInternal             Alert = 12
+	AlertProtocol             Alert = 13
+)
+
+var alertNames = [...]string{
+	"accepted", "malformed", "unsupported extension", "context reuse", "wrong connection",
+	"certificate", "attestation required", "attestation rejected", "verifier unavailable",
+	"refused", "limit", "timeout", "internal", "protocol",
+}
+
+func (a Alert) String() string {
+	if int(a) < len(alertNames) {
+		return alertNames[a]
+	}
+	return fmt.Sprintf("alert %d", uint16(a))
+}
+
+// Side tells who found the failure.
+type Side string
+
+// The two sides.
+const (
+	Local Side = "local" // we found it; Err says what
+	Peer  Side = "peer"  // the peer reported it; all it tells is the Alert
+)
+
+// Reasons for which a connection fails, beside those of packages authenticator
+// and attestation. They are found with [errors.Is].
+var (
+	// ErrConfig: the Config cannot be used.
+	ErrConfig = errors.New("invalid configuration")
+	// ErrNegotiation: the peer does not speak expat/1, or the TLS connection is
+	// not what attestation needs.
+	ErrNegotiation = errors.New("peer did not negotiate expat/1")
+	// ErrProtocol: the peer broke the protocol.
+	ErrProtocol = errors.New("protocol error")
+	// ErrNotAttested: the peer says that it cannot attest, and we require it.
+	ErrNotAttested = errors.New("peer cannot attest")
+	// ErrNobodyAsks: neither side asks for attestation.
+	ErrNobodyAsks = errors.New("neither side asks for attestation")
+	// ErrReflected: the peer showed our own key as its own.
+	ErrReflected = errors.New("peer authenticated with our own key")
+	// ErrPeerAlert: the peer reported a failure.
+	ErrPeerAlert = errors.New("peer reported")
+	// ErrClosed: the peer closed the connection before the exchange was done.
+	ErrClosed = errors.New("peer closed the connection during the exchange")
+	// ErrExpired: a verdict ran out; the connection is closed.
+	ErrExpired = errors.New("attestation result ran out")
+)
+
+// Error is the type of every error by which a connection fails. After one the
+// connection is closed and has delivered no application byte, but for
+// [StageLifetime].
+type Error struct {
+	Stage Stage
+	Alert Alert // what the peer was told, or told us
+	Side  Side
+	Err   error
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("expat: %s: %v", e.Stage, e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Timeout reports whether a deadline passed; it makes Error a [net.Error].
+func (e *Error) Timeout() bool {
+	return errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, os.ErrDeadlineExceeded)
+}
+
+// Temporary is false: the connection is closed. It is there for [net.Error].
+func (e *Error) Temporary() bool { return false }
+
+var _ net.Error = (*Error)(nil)
+
+// alertTable gives reasons their alert; the first that matches counts.
+var alertTable = []struct {
+	reason error
+	alert  Alert
+}{
+	{context.DeadlineExceeded, AlertTimeout},
+	{os.ErrDeadlineExceeded, AlertTimeout},
+	{ErrNotAttested, AlertAttestationRequired},
+	{ErrReflected, AlertWrongConnection},
+	{ErrNobodyAsks, AlertProtocol},
+	{ErrProtocol, AlertProtocol},
+	{ErrClosed, AlertProtocol},
+	{ErrNegotiation, AlertProtocol},
+	{wire.ErrTooLarge, AlertLimit},
+	{wire.ErrType, AlertProtocol},
+	{wire.ErrMap, AlertMalformed},
+	{attestation.ErrMissing, AlertAttestationRequired},
+	{attestation.ErrMediaType, AlertAttestationRejected},
+	{attestation.ErrRejected, AlertAttestationRejected},
+	{attestation.ErrMalformed, AlertMalformed},
+	{attestation.ErrPlacement, AlertUnsupportedExtension},
+	{attestation.ErrContext, AlertMalformed},
+	{attestation.ErrUnavailable, AlertVerifierUnavailable},
+	{authenticator.ErrRefused, AlertRefused},
+	{authenticator.ErrContextReuse, AlertContextReuse},
+	{authenticator.ErrContextMismatch, AlertContextReuse},
+	{authenticator.ErrUnsupportedExtension, AlertUnsupportedExtension},
+	{authenticator.ErrSignature, AlertWrongConnection},
+	{authenticator.ErrFinished, AlertWrongConnection},
+	{authenticator.ErrCertificate, AlertCertificate},
+	{authenticator.ErrSignatureScheme, AlertCertificate},
+	{authenticator.ErrLimit, AlertLimit},
+	{authenticator.ErrSigner, AlertInternal},
+	{authenticator.ErrDecode, AlertMalformed},
+	{authenticator.ErrUnexpectedMessage, AlertProtocol},
+	{authenticator.ErrMissingExtension, AlertMalformed},
+	{authenticator.ErrIllegalExtension, AlertMalformed},
+}
+
+func alertOf(stage Stage, err error) Alert {
+	if stage == StageAppraise && errors.Is(err, attestation.ErrUnavailable) {
+		return AlertVerifierUnavailable // also when it ran into its deadline
+	}
+	for _, row := range alertTable {
+		if errors.Is(err, row.reason) {
+			return row.alert
+		}
+	}
+	return AlertInternal
+}
+
+// failed makes the error of a failure that this side found.
+func failed(stage Stage, err error) *Error {
+	var done *Error
+	if errors.As(err, &done) {
+		return done
+	}
+	return &Error{Stage: stage, Alert: alertOf(stage, err), Side: Local, Err: err}
+}
+
+// reported makes the error of a failure that the peer reported.
+func reported(stage Stage, code uint16) *Error {
+	return &Error{Stage: stage, Alert: Alert(code), Side: Peer, Err: fmt.Errorf("%w: %v", ErrPeerAlert, Alert(code))}
+}
+
+// tlsFailure explains the failures of the TLS handshake that are common in
+// practice.
+func tlsFailure(err error) error {
+	var header tls.RecordHeaderError
+	var alert tls.AlertError
+	const noApplicationProtocol tls.AlertError = 120
+	switch {
+	case errors.As(err, &header):
+		return fmt.Errorf("%w: %w (does the peer speak TLS at all?)", ErrNegotiation, err)
+	case errors.As(err, &alert) && alert == noApplicationProtocol:
+		return fmt.Errorf("%w: %w", ErrNegotiation, err)
+	}
+	return err
+}

@@ -1,0 +1,209 @@
+package expat
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/authenticator"
+	"github.com/expat-go/expat/internal/wire"
+)
+
+// grace is how long a failing connection may take to tell the peer why.
+const grace = 200 * time.Millisecond
+
+// exchange is the run of expat/1 on one connection, between the TLS handshake
+// and the first application byte.
+type exchange struct {
+	*prepared
+	conn    *Conn
+	tls     *tls.Conn
+	role    authenticator.Role
+	session *authenticator.Session
+	out     *sender
+	state   state
+
+	ownIdentities []*authenticator.Identity
+
+	hello   wire.HelloMap                  // the peer's
+	request *authenticator.Request         // ours
+	asked   *authenticator.ReceivedRequest // the peer's
+	refusal *Error                         // why we sent an empty authenticator
+
+	judging  bool // the peer's authenticator is here, our RESULT is not sent
+	peer     *authenticator.Peer
+	result   *attestation.Result
+	lifetime time.Duration // of the peer's verdict on us; 0: the connection's
+}
+
+// run returns nil when both sides have agreed that application data may flow.
+// Otherwise the peer has been told, as far as it listens, and the connection is
+// closed.
+func (x *exchange) run(ctx context.Context) *Error {
+	x.out = newSender(x.tls, x.Trace, func() {
+		// Nothing that we wait for can arrive now, but for the peer's reason.
+		_ = x.tls.SetReadDeadline(time.Now().Add(grace))
+	})
+	err := x.steps(ctx)
+	if err == nil {
+		if e := x.out.end(ctx); e != nil {
+			err = failed(StageResult, e)
+		}
+	}
+	if err != nil {
+		x.abort(ctx, err)
+	}
+	return err
+}
+
+func (x *exchange) steps(ctx context.Context) *Error {
+	if err := x.begin(); err != nil {
+		return err
+	}
+	for !x.state.open() {
+		t, payload, err := x.receive(ctx)
+		if err != nil {
+			return failed(x.state.stage(), err)
+		}
+		if err := x.state.admit(t); err != nil {
+			return failed(x.state.stage(), err)
+		}
+		if err := x.handle(ctx, t, payload); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// handle does the step that a frame in order asks for.
+func (x *exchange) handle(ctx context.Context, t wire.Type, payload []byte) *Error {
+	switch t {
+	case wire.Hello:
+		return x.receiveHello(payload)
+	case wire.Request:
+		return x.receiveRequest(ctx, payload)
+	case wire.Authenticator:
+		return x.receiveAuthenticator(ctx, payload)
+	case wire.Result:
+		return x.receiveResult(payload)
+	}
+	return x.receiveAlert(payload)
+}
+
+// receive reads a frame, until ctx ends.
+func (x *exchange) receive(ctx context.Context) (wire.Type, []byte, error) {
+	t, payload, err := wire.Read(x.tls, x.maxAuth)
+	switch {
+	case err == nil:
+		x.Trace.received(Frame{Name: t.String(), Size: wire.HeaderSize + len(payload)})
+		return t, payload, nil
+	case ctx.Err() != nil:
+		return 0, nil, fmt.Errorf("waiting for %s: %w", x.state.awaited(), context.Cause(ctx))
+	case x.out.failed() != nil:
+		return 0, nil, x.out.failed()
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrClosed):
+		return 0, nil, fmt.Errorf("%w, while we waited for %s", ErrClosed, x.state.awaited())
+	case errors.Is(err, wire.ErrType):
+		return 0, nil, fmt.Errorf("%w (application data before the exchange is done?)", err)
+	}
+	return 0, nil, err
+}
+
+// begin sends HELLO and, if we ask, REQUEST, in one flight.
+func (x *exchange) begin() *Error {
+	hello := wire.HelloMap{
+		WillRequest: x.Verifier != nil, CanAttest: x.Attester != nil,
+		Models: models, MaxAuthenticator: x.maxAuth,
+	}
+	x.state = begin(hello.WillRequest)
+	if hello.WillRequest {
+		hello.MediaTypes = x.Verifier.MediaTypes()
+	}
+	payload, err := hello.Encode()
+	if err != nil {
+		return failed(StageHello, fmt.Errorf("%w: the Verifier's media types: %w", ErrConfig, err))
+	}
+	flight := []frame{{wire.Hello, payload}}
+	if hello.WillRequest {
+		if x.request, err = x.newRequest(); err != nil {
+			return failed(StageRequest, err)
+		}
+		flight = append(flight, frame{wire.Request, x.request.Bytes()})
+	}
+	x.out.send(flight...)
+	return nil
+}
+
+func (x *exchange) receiveHello(payload []byte) *Error {
+	var err error
+	if x.hello, err = wire.ParseHello(payload); err != nil {
+		return failed(StageHello, err)
+	}
+	x.state.answer = answerNone
+	if x.hello.WillRequest {
+		x.state.answer = answerPending
+	}
+	switch {
+	case x.Verifier == nil && !x.hello.WillRequest:
+		return failed(StageHello, ErrNobodyAsks)
+	case x.Verifier != nil && !x.hello.CanAttest:
+		return failed(StageHello, ErrNotAttested)
+	}
+	return nil
+}
+
+func (x *exchange) receiveAlert(payload []byte) *Error {
+	code, err := wire.ParseAlert(payload)
+	if err == nil && Alert(code) == AlertAccepted {
+		err = fmt.Errorf("%w: ALERT with code 0", ErrProtocol)
+	}
+	if err != nil {
+		return failed(x.state.stage(), err)
+	}
+	return x.withRefusal(reported(x.state.stage(), code))
+}
+
+// withRefusal adds to a peer's report why we refused: the peer cannot know.
+func (x *exchange) withRefusal(e *Error) *Error {
+	if x.refusal != nil {
+		e.Err = fmt.Errorf("%w, after we refused: %w", e.Err, x.refusal.Err)
+	}
+	return e
+}
+
+// abort tells the peer why, as far as it listens, and closes the connection.
+func (x *exchange) abort(ctx context.Context, e *Error) {
+	short, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	defer func() {
+		_ = x.conn.net.Close() // a write that hangs ends here
+		_ = x.out.end(short)
+	}()
+	if x.out.ended || e.Side == Peer || errors.Is(e, ErrClosed) {
+		return
+	}
+	x.out.send(x.lastWord(e))
+	if x.out.end(short) != nil || ctx.Err() != nil {
+		return
+	}
+	// Closing a socket that holds unread bytes resets it, which can take the
+	// last word away from the peer: read what is under way, within limits.
+	_ = x.tls.SetReadDeadline(time.Now().Add(grace))
+	_, _ = io.CopyN(io.Discard, x.tls, int64(x.maxAuth)+wire.MaxRequest)
+}
+
+// lastWord is how a failure is told: RESULT is the verdict on an authenticator,
+// ALERT everything else.
+func (x *exchange) lastWord(e *Error) frame {
+	if x.judging {
+		if payload, err := (wire.ResultMap{Code: uint16(e.Alert)}).Encode(); err == nil {
+			return frame{wire.Result, payload}
+		}
+	}
+	return frame{wire.Alert, wire.EncodeAlert(uint16(e.Alert))}
+}

@@ -1,0 +1,156 @@
+package expat
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"time"
+
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/authenticator"
+)
+
+// Handshake runs the TLS handshake and the exchange, if that was not done yet.
+func (c *Conn) Handshake() error { return c.HandshakeContext(context.Background()) }
+
+// HandshakeContext runs the TLS handshake and the exchange, if that was not
+// done yet, within ctx and the Config's Timeout. If it fails the connection is
+// closed, and the same [*Error] comes back from every later use. Once it has
+// succeeded ctx has no effect on the connection.
+func (c *Conn) HandshakeContext(ctx context.Context) error {
+	if c.phase.Load() == phaseOpen {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.phase.Load() == phaseOpen:
+		return nil
+	case c.phase.Load() == phaseExpired:
+		return errExpired
+	case c.err != nil:
+		return c.err
+	}
+	err := c.handshake(ctx)
+	if err != nil {
+		_ = c.net.Close()
+		c.err = err
+		c.prepared.Trace.done(c.err)
+		return c.err
+	}
+	c.prepared.Trace.done(nil)
+	return nil
+}
+
+// handshake returns nil with the connection open. It holds c.mu.
+func (c *Conn) handshake(ctx context.Context) *Error {
+	ctx, cancel := context.WithTimeout(ctx, c.prepared.timeout)
+	defer cancel()
+	if err := c.tls.HandshakeContext(ctx); err != nil {
+		return failed(StageTLS, tlsFailure(err))
+	}
+	cs := c.tls.ConnectionState()
+	if err := checkNegotiated(cs); err != nil {
+		return failed(StageNegotiate, err)
+	}
+	c.prepared.Trace.tlsDone(cs)
+	if c.exchanges != nil {
+		select {
+		case c.exchanges <- struct{}{}:
+			defer func() { <-c.exchanges }()
+		case <-ctx.Done():
+			return failed(StageHello, fmt.Errorf("waiting for one of %d exchanges to end: %w", cap(c.exchanges), context.Cause(ctx)))
+		}
+	}
+	x, err := c.newExchange(cs)
+	if err != nil {
+		return err
+	}
+	// A read under way ends when ctx does; whatever else waits looks at ctx.
+	stop := context.AfterFunc(ctx, func() {
+		_ = c.net.SetReadDeadline(time.Unix(1, 0))
+		time.AfterFunc(3*grace, func() { _ = c.net.Close() }) // should a caller move the deadline
+	})
+	if err := x.run(ctx); err != nil {
+		stop()
+		return err
+	}
+	if !stop() {
+		return failed(StageResult, context.Cause(ctx))
+	}
+	c.open(x)
+	return nil
+}
+
+func (c *Conn) newExchange(cs tls.ConnectionState) (*exchange, *Error) {
+	session, err := authenticator.NewSession(cs, c.role)
+	if err != nil {
+		return nil, failed(StageNegotiate, err)
+	}
+	x := &exchange{prepared: c.prepared, conn: c, tls: c.tls, role: c.role, session: session}
+	if x.ownIdentities, err = c.identities(); err != nil {
+		return nil, failed(StageConfig, err)
+	}
+	return x, nil
+}
+
+// servedBy is the configuration that served a client.
+func (c *Conn) servedBy() *tls.Config {
+	if c.served != nil {
+		return c.served
+	}
+	return c.prepared.server
+}
+
+// identities are what signs our authenticators: those of the Config, else what
+// the TLS handshake showed.
+func (c *Conn) identities() ([]*authenticator.Identity, error) {
+	p := c.prepared
+	if p.Attester == nil || len(p.Identities) > 0 {
+		return p.identities, nil
+	}
+	var certs []tls.Certificate
+	switch {
+	case c.shown != nil:
+		certs = []tls.Certificate{*c.shown}
+	case c.served != nil:
+		certs = c.served.Certificates
+	default:
+		return p.identities, nil
+	}
+	var out []*authenticator.Identity
+	for _, cert := range certs {
+		id, err := authenticator.NewIdentity(cert)
+		if err != nil {
+			return nil, fmt.Errorf("%w: certificate of the TLS handshake: %w", ErrConfig, err)
+		}
+		out = append(out, id)
+	}
+	return out, nil
+}
+
+// open lets application data flow until the first verdict runs out.
+func (c *Conn) open(x *exchange) {
+	o := &opened{result: x.result, peer: x.peer}
+	lifetime := x.lifetime
+	if x.result != nil && x.result.Lifetime() != attestation.ConnectionLifetime &&
+		(lifetime == 0 || x.result.Lifetime() < lifetime) {
+		lifetime = x.result.Lifetime()
+	}
+	if lifetime != 0 {
+		o.expires = time.Now().Add(lifetime)
+		o.expiry = time.AfterFunc(lifetime, c.expire)
+	}
+	c.opened.Store(o)
+	c.phase.CompareAndSwap(phaseNew, phaseOpen) // unless it has run out already
+	if c.closed.Load() {
+		o.stop() // Close came before there was a timer to stop
+	}
+}
+
+// expire ends a connection on which a verdict ran out. Reads and writes under
+// way end too.
+func (c *Conn) expire() {
+	c.phase.Store(phaseExpired)
+	_ = c.tls.Close()
+}

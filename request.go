@@ -1,0 +1,140 @@
+package expat
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/authenticator"
+	"github.com/expat-go/expat/internal/wire"
+)
+
+// This file is the relying party: request, validate, appraise, result.
+
+// newRequest asks for attestation, and for a staple.
+func (x *exchange) newRequest() (*authenticator.Request, error) {
+	o := authenticator.RequestOptions{OCSP: true, Extensions: []authenticator.Extension{x.profile.Offer()}}
+	// A name guides a server that has several identities. One that no CA
+	// vouches for has no name.
+	if name := x.conn.serverName; x.role == authenticator.Client && !x.AttestedKeyOnly && net.ParseIP(name) == nil {
+		o.ServerName = name
+	}
+	if x.Nonce != nil {
+		var err error
+		if o.Nonce, err = x.Nonce(); err != nil {
+			return nil, fmt.Errorf("Nonce: %w", err)
+		}
+	}
+	return x.session.NewRequest(o)
+}
+
+// receiveAuthenticator takes the peer's authenticator through all checks; only
+// the last one sets the result.
+func (x *exchange) receiveAuthenticator(ctx context.Context, payload []byte) *Error {
+	x.judging = true
+	start := time.Now()
+	peer, err := x.session.Validate(x.request, payload, authenticator.ValidateOptions{VerifyChain: x.verifyChain})
+	if err == nil {
+		err = x.checkLeaf(peer)
+	}
+	x.Trace.validated(time.Since(start), err)
+	if err != nil {
+		return failed(StageValidate, x.explain(err))
+	}
+	start = time.Now()
+	short, cancel := context.WithTimeout(ctx, x.verifier)
+	defer cancel()
+	result, err := attestation.Appraise(short, x.profile, peer, x.Verifier)
+	x.Trace.appraised(result, time.Since(start), err)
+	if err != nil {
+		return failed(StageAppraise, err)
+	}
+	x.peer, x.result = peer, result
+	return x.accept(ctx)
+}
+
+// explain adds to a signature that fails on an honest connection what to look
+// for (RFC 9261, Section 5.2.2).
+func (x *exchange) explain(err error) error {
+	if !errors.Is(err, authenticator.ErrSignature) && !errors.Is(err, authenticator.ErrFinished) {
+		return err
+	}
+	check, e := x.session.ConnectionCheck()
+	if e != nil {
+		return err
+	}
+	return fmt.Errorf("%w (or a proxy ends the TLS connection between the two sides: then their connection checks differ, ours is %x)", err, check)
+}
+
+// accept sends RESULT 0 with the lifetime, and what waited for it.
+func (x *exchange) accept(ctx context.Context) *Error {
+	verdict := wire.ResultMap{Code: uint16(AlertAccepted)}
+	if l := x.result.Lifetime(); l != attestation.ConnectionLifetime {
+		verdict.Lifetime = l
+	}
+	payload, err := verdict.Encode()
+	if err != nil {
+		return failed(StageAppraise, err)
+	}
+	x.out.send(frame{wire.Result, payload})
+	x.judging = false
+	x.state.ask = askDone
+	if x.state.answer == answerOwed {
+		return x.respond(ctx)
+	}
+	return nil
+}
+
+// checkLeaf compares the authenticator's certificate with ours and with that of
+// the handshake.
+func (x *exchange) checkLeaf(peer *authenticator.Peer) error {
+	for _, id := range x.ownIdentities {
+		if bytes.Equal(id.SPKI(), peer.SPKI()) {
+			return ErrReflected
+		}
+	}
+	if x.RequireSameLeaf {
+		shown := x.tls.ConnectionState().PeerCertificates
+		if len(shown) == 0 || !bytes.Equal(shown[0].Raw, peer.Leaf().Raw) {
+			return fmt.Errorf("%w: it is not the one of the TLS handshake, as RequireSameLeaf demands", authenticator.ErrCertificate)
+		}
+	}
+	return nil
+}
+
+// verifyChain is the X.509 validation of the authenticator's chain, which
+// attestation never replaces.
+func (x *exchange) verifyChain(c authenticator.Chain) error {
+	if err := x.verifyIssuer(c); err != nil {
+		return err
+	}
+	if x.RequireOCSPStaple && c.OCSPStaple == nil {
+		return errors.New("no OCSP response is stapled, as RequireOCSPStaple demands")
+	}
+	if x.CheckRevocation != nil {
+		return x.CheckRevocation(c)
+	}
+	return nil
+}
+
+func (x *exchange) verifyIssuer(c authenticator.Chain) error {
+	if x.AttestedKeyOnly {
+		leaf, now := c.Certificates[0], x.now()
+		if now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
+			return fmt.Errorf("certificate is valid from %v to %v", leaf.NotBefore, leaf.NotAfter)
+		}
+		return nil
+	}
+	if x.role == authenticator.Client {
+		return authenticator.VerifyServerChain(x.roots, x.conn.serverName, x.now)(c)
+	}
+	roots, err := clientRoots(x.conn.servedBy())
+	if err != nil {
+		return err
+	}
+	return authenticator.VerifyClientChain(roots, x.now)(c)
+}

@@ -1,0 +1,128 @@
+package expat
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+)
+
+// harden makes a copy of a TLS configuration in which nothing can weaken a
+// connection that is to be attested: TLS 1.3, a full handshake each time, our
+// ALPN names only.
+func harden(c *tls.Config, names []string) *tls.Config {
+	h := c.Clone()
+	h.MinVersion, h.MaxVersion = tls.VersionTLS13, tls.VersionTLS13
+	h.NextProtos = names
+	h.SessionTicketsDisabled = true // a server sends no NewSessionTicket
+	h.ClientSessionCache = nil      // a client keeps none
+	h.WrapSession, h.UnwrapSession = nil, nil
+	h.Renegotiation = tls.RenegotiateNever
+	return h
+}
+
+// clientTLS is the configuration of a client.
+func (p *prepared) clientTLS(names []string) *tls.Config {
+	h := harden(p.TLS, names)
+	if len(p.PinnedServerKeys) > 0 {
+		verify := h.VerifyConnection
+		h.InsecureSkipVerify = true // the pin is compared in its place
+		h.VerifyConnection = func(cs tls.ConnectionState) error {
+			if err := p.checkPin(cs); err != nil || verify == nil {
+				return err
+			}
+			return verify(cs)
+		}
+	}
+	return h
+}
+
+func (p *prepared) checkPin(cs tls.ConnectionState) error {
+	if len(cs.PeerCertificates) == 0 {
+		return errors.New("the server shows no certificate")
+	}
+	got := sha256.Sum256(cs.PeerCertificates[0].RawSubjectPublicKeyInfo)
+	found := 0
+	for _, want := range p.PinnedServerKeys {
+		found |= subtle.ConstantTimeCompare(got[:], want[:])
+	}
+	if found == 0 {
+		return errors.New("the key of the server's certificate is not in PinnedServerKeys")
+	}
+	return nil
+}
+
+// link is the net.Conn under a server's tls.Conn. It lets callbacks of crypto/tls find
+// the Conn they are called for.
+type link struct {
+	net.Conn
+	conn *Conn
+}
+
+// serverTLS is the configuration of a server. Its callbacks record on the Conn
+// which configuration and which certificate served it.
+func (p *prepared) serverTLS(names []string) *tls.Config {
+	h := p.recordCertificate(harden(p.TLS, names))
+	if choose := p.TLS.GetConfigForClient; choose != nil {
+		h.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
+			conn := connOf(info)
+			chosen, err := choose(userInfo(info))
+			if err != nil || chosen == nil {
+				return nil, err
+			}
+			// The names stay ours: what the two sides speak is not the
+			// callback's to change.
+			conn.served = p.recordCertificate(harden(chosen, names))
+			return conn.served, nil
+		}
+	}
+	return h
+}
+
+// recordCertificate makes GetCertificate remember what it returned.
+func (p *prepared) recordCertificate(h *tls.Config) *tls.Config {
+	if get := h.GetCertificate; get != nil {
+		h.GetCertificate = func(info *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			cert, err := get(userInfo(info))
+			connOf(info).shown = cert
+			return cert, err
+		}
+	}
+	return h
+}
+
+func connOf(info *tls.ClientHelloInfo) *Conn { return info.Conn.(*link).conn }
+
+// userInfo shows a callback the net.Conn that the user gave us.
+func userInfo(info *tls.ClientHelloInfo) *tls.ClientHelloInfo {
+	theirs := *info
+	theirs.Conn = info.Conn.(*link).Conn
+	return &theirs
+}
+
+// checkNegotiated demands what every rule of the exchange builds on, whatever
+// the TLS configuration said.
+func checkNegotiated(cs tls.ConnectionState) error {
+	switch {
+	case cs.Version != tls.VersionTLS13:
+		return fmt.Errorf("%w: version is %s, want TLS 1.3", ErrNegotiation, tls.VersionName(cs.Version))
+	case cs.DidResume:
+		return fmt.Errorf("%w: the TLS session was resumed", ErrNegotiation)
+	}
+	_, err := applicationProtocol(cs.NegotiatedProtocol)
+	return err
+}
+
+// applicationProtocol takes the application's protocol out of an ALPN name.
+func applicationProtocol(name string) (string, error) {
+	if name == alpnPrefix {
+		return "", nil
+	}
+	if p, ok := strings.CutPrefix(name, alpnPrefix+"+"); ok && p != "" {
+		return p, nil
+	}
+	return "", fmt.Errorf("%w: ALPN is %q; does the peer require attestation too?", ErrNegotiation, name)
+}
