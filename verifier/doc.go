@@ -1,0 +1,29 @@
+// Package verifier appraises Evidence against a policy (RFC 9334, Section 8).
+//
+// An [Appraiser] is a Verifier for one attesting environment. It has a [Policy]
+// of reference values and the [evidence.Extractor] of each platform it is to
+// understand; it judges [evidence.Claims] and knows no platform. [NewDispatch]
+// puts several Verifiers behind one.
+//
+// The order of the checks is fixed:
+//
+//	format ─> signature ─> chain to a root of the policy        a failure ends here
+//	binder ─> key hash ─> claims against reference values       all failures are reported
+//
+// # Checks that are not made
+//
+// Issue time (iat) and expiry of Evidence: the binder is unique to one request on
+// one connection, so Evidence cannot be older than the request.
+//
+// Software descriptions where [Policy.MinVersions] is nil: a measurement says
+// more about software than its own name and version do.
+//
+// Hardware model and vendor where the policy names none: the roots say already
+// whose devices are trusted.
+//
+// Certificate revocation lists of the platform's vendor: they need a network or a
+// store. [Policy.Revoked] is where a program puts its own.
+//
+// That the peer runs on the device it names when device and software are good but
+// the machine is another's: pin [Policy.Instances].
+package verifier
