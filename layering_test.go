@@ -1,0 +1,64 @@
+package expat
+
+import (
+	"go/build"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/expat-go/expat"
+
+// mayImport is the layering: what each package may import of this module.
+// Packages under cmd and examples are users and may import anything public.
+var mayImport = map[string][]string{
+	".":                  {"attestation", "authenticator", "internal/wire"},
+	"authenticator":      {},
+	"cmw":                {},
+	"attestation":        {"authenticator", "cmw"},
+	"evidence":           {"attestation", "cmw"},
+	"evidence/simulated": {"attestation", "cmw", "evidence"},
+	"verifier":           {"attestation", "cmw", "evidence"},
+	"internal/wire":      {},
+	"internal/testca":    {},
+	"internal/tlspair":   {},
+}
+
+func TestLayering(t *testing.T) {
+	seen := 0
+	err := filepath.WalkDir(".", func(dir string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		if name := d.Name(); name == "testdata" || name == "docs" || (strings.HasPrefix(name, ".") && dir != ".") {
+			return fs.SkipDir
+		}
+		slash := filepath.ToSlash(dir)
+		p, err := build.ImportDir(dir, 0)
+		if _, none := err.(*build.NoGoError); none {
+			return nil
+		}
+		require.NoError(t, err)
+		if slash == "cmd" || strings.HasPrefix(slash, "cmd/") || strings.HasPrefix(slash, "examples/") {
+			return nil
+		}
+		allowed, listed := mayImport[slash]
+		require.True(t, listed, "%s is not in the layering table", slash)
+		for _, path := range p.Imports {
+			if path == module {
+				path = module + "/."
+			}
+			if rel, ours := strings.CutPrefix(path, module+"/"); ours && !slices.Contains(allowed, rel) {
+				t.Errorf("%s imports %s", slash, rel)
+			}
+		}
+		seen++
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, len(mayImport), seen, "a package of the table is missing")
+}
