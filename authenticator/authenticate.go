@@ -2,7 +2,10 @@ package authenticator
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"errors"
 	"slices"
@@ -13,9 +16,9 @@ import (
 // must have been offered in the request (Section 5.2.1). The id must fit the
 // request, as [ReceivedRequest.Select] finds it.
 //
-// The private key is used in a goroutine of its own: if it does not answer
-// before ctx ends, Authenticate returns ctx's error and the key is left to
-// finish. Whatever comes back, r is spent.
+// A private key outside this process (TPM, HSM, service) is used in a goroutine
+// of its own: if it does not answer before ctx ends, Authenticate returns ctx's
+// error and the key is left to finish. Whatever comes back, r is spent.
 func (s *Session) Authenticate(ctx context.Context, r *ReceivedRequest, id *Identity, leaf ...Extension) ([]byte, error) {
 	if r == nil || id == nil || r.session != s {
 		return nil, fail(OpAuthenticate, FaultLocal, reason(ErrMisuse, "%w", errors.New("the request must be one this Session received, the identity not nil")))
@@ -92,10 +95,15 @@ func (o *offer) entries(id *Identity, leaf []Extension) ([]Entry, error) {
 }
 
 // signContext signs, but waits no longer than ctx: keys in a TPM, an HSM or a
-// service can stall, and crypto.Signer knows no context.
+// service can stall, and crypto.Signer knows no context. The private keys of the
+// standard library compute in place and are called in place.
 func signContext(ctx context.Context, scheme schemeInfo, id *Identity, content []byte) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, reason(ErrSigner, "%w", err)
+	if ctx.Err() != nil {
+		return nil, reason(ErrSigner, "%w", context.Cause(ctx))
+	}
+	switch id.signer.(type) {
+	case *ecdsa.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey:
+		return scheme.sign(id.signer, content)
 	}
 	type result struct {
 		signature []byte

@@ -44,6 +44,13 @@ func Pipe(t testing.TB) (client, server net.Conn) {
 // the test ends.
 func Connect(t testing.TB, clientConfig, serverConfig *tls.Config) (client, server *tls.Conn) {
 	t.Helper()
+	preference.RLock()
+	defer preference.RUnlock()
+	return connect(t, clientConfig, serverConfig)
+}
+
+func connect(t testing.TB, clientConfig, serverConfig *tls.Config) (client, server *tls.Conn) {
+	t.Helper()
 	cn, sn := Pipe(t)
 	client, server = tls.Client(cn, clientConfig), tls.Server(sn, serverConfig)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
