@@ -46,8 +46,8 @@ func validMediaType(s string) bool {
 // string that is not a media type, the empty one included, is the same as nothing.
 func SameMediaType(a, b string) bool {
 	typeA, paramsA, ok := parseMediaType(a)
-	if !ok {
-		return false
+	if !ok || a == b {
+		return ok
 	}
 	typeB, paramsB, ok := parseMediaType(b)
 	return ok && typeA == typeB && maps.Equal(paramsA, paramsB)
