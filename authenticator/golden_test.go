@@ -110,10 +110,10 @@ func TestAuthenticatorComputedAgain(t *testing.T) {
 	t.Parallel()
 	p := exporterPair(t)
 	for _, tc := range []struct {
-		name       string
-		from, to   *Session
-		sender     string
-		spontanous bool
+		name        string
+		from, to    *Session
+		sender      string
+		spontaneous bool
 	}{
 		{"server", p.client, p.server, "server", false},
 		{"client", p.server, p.client, "client", false},
@@ -122,7 +122,7 @@ func TestAuthenticatorComputedAgain(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var request, context, b []byte
-			if tc.spontanous {
+			if tc.spontaneous {
 				b = spontaneous(t, tc.to)
 				context = must(Context(b))
 			} else {
