@@ -201,6 +201,8 @@ func (c *Config) check() error {
 	bad(len(c.PinnedServerKeys) > 0 && !c.AttestedKeyOnly, "PinnedServerKeys is for AttestedKeyOnly")
 	bad(c.AttestedKeyOnly && c.Verifier == nil, "AttestedKeyOnly without a Verifier trusts any key")
 	bad(c.AttestedKeyOnly && c.RequireOCSPStaple, "RequireOCSPStaple needs a CA, AttestedKeyOnly has none")
+	bad(c.Verifier == nil && (c.RequireSameLeaf || c.RequireOCSPStaple || c.CheckRevocation != nil || c.Nonce != nil),
+		"RequireSameLeaf, RequireOCSPStaple, CheckRevocation and Nonce need a Verifier: without one the peer shows no authenticator")
 	if c.TLS != nil {
 		bad(c.TLS.InsecureSkipVerify, "TLS.InsecureSkipVerify is refused; see AttestedKeyOnly")
 		bad(c.TLS.MinVersion > tls.VersionTLS13 || (c.TLS.MaxVersion != 0 && c.TLS.MaxVersion < tls.VersionTLS13), "TLS 1.3 must be allowed")

@@ -28,8 +28,9 @@ type Conn struct {
 	phase atomic.Uint32 // phaseNew, …
 
 	// Set by callbacks of the TLS handshake, read after it.
-	served *tls.Config      // by GetConfigForClient
-	shown  *tls.Certificate // by GetCertificate
+	served  *tls.Config      // by GetConfigForClient
+	shown   *tls.Certificate // by GetCertificate
+	foreign bool             // by GetConfigForClient: the client speaks no expat/1
 
 	serverName string // of a client: what the server must be
 
@@ -41,7 +42,9 @@ type Conn struct {
 	err error      // sticky
 
 	opened atomic.Pointer[opened] // set before phaseOpen
-	closed atomic.Bool
+
+	life context.Context // ends with Close
+	end  context.CancelCauseFunc
 }
 
 // opened is what an open connection knows.
@@ -59,6 +62,12 @@ const (
 	phaseExpired
 )
 
+func newConn(nc net.Conn, role authenticator.Role) *Conn {
+	c := &Conn{net: nc, role: role}
+	c.life, c.end = context.WithCancelCause(context.Background())
+	return c
+}
+
 // Client returns a Conn over nc that takes the client's part. A Config that
 // cannot be used shows in the handshake.
 func Client(nc net.Conn, cfg *Config) *Conn {
@@ -66,7 +75,7 @@ func Client(nc net.Conn, cfg *Config) *Conn {
 }
 
 func newClient(nc net.Conn, cfg *Config, host string) *Conn {
-	c := &Conn{net: nc, role: authenticator.Client}
+	c := newConn(nc, authenticator.Client)
 	if c.prepared, c.err = cfg.prepare(); c.err != nil {
 		c.err = failed(StageConfig, c.err)
 		_ = nc.Close()
@@ -85,7 +94,7 @@ func newClient(nc net.Conn, cfg *Config, host string) *Conn {
 // Server returns a Conn over nc that takes the server's part. A Config that
 // cannot be used shows in the handshake.
 func Server(nc net.Conn, cfg *Config) *Conn {
-	c := &Conn{net: nc, role: authenticator.Server}
+	c := newConn(nc, authenticator.Server)
 	if c.prepared, c.err = cfg.prepare(); c.err != nil {
 		c.err = failed(StageConfig, c.err)
 		_ = nc.Close()
@@ -160,7 +169,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 
 // Close closes the connection. A handshake that runs is ended.
 func (c *Conn) Close() error {
-	c.closed.Store(true)
+	c.end(net.ErrClosed)
 	o := c.opened.Load()
 	if o == nil {
 		return c.net.Close()

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 
@@ -131,8 +132,11 @@ var alertTable = []struct {
 	reason error
 	alert  Alert
 }{
+	{authenticator.ErrCertificate, AlertCertificate}, // whatever a check of revocation wraps
 	{context.DeadlineExceeded, AlertTimeout},
 	{os.ErrDeadlineExceeded, AlertTimeout},
+	{attestation.ErrAttester, AlertInternal}, // whatever an Attester wraps
+	{ErrConfig, AlertInternal},
 	{ErrNotAttested, AlertAttestationRequired},
 	{ErrReflected, AlertWrongConnection},
 	{ErrNobodyAsks, AlertProtocol},
@@ -155,7 +159,6 @@ var alertTable = []struct {
 	{authenticator.ErrUnsupportedExtension, AlertUnsupportedExtension},
 	{authenticator.ErrSignature, AlertWrongConnection},
 	{authenticator.ErrFinished, AlertWrongConnection},
-	{authenticator.ErrCertificate, AlertCertificate},
 	{authenticator.ErrSignatureScheme, AlertCertificate},
 	{authenticator.ErrLimit, AlertLimit},
 	{authenticator.ErrSigner, AlertInternal},
@@ -166,7 +169,13 @@ var alertTable = []struct {
 }
 
 func alertOf(stage Stage, err error) Alert {
-	if stage == StageAppraise && errors.Is(err, attestation.ErrUnavailable) {
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case stage == StageTLS && errors.As(err, &untrusted):
+		return AlertCertificate
+	case stage == StageAppraise && errors.Is(err, attestation.ErrRejected):
+		return AlertAttestationRejected
+	case stage == StageAppraise && errors.Is(err, attestation.ErrUnavailable):
 		return AlertVerifierUnavailable // also when it ran into its deadline
 	}
 	for _, row := range alertTable {
@@ -177,12 +186,10 @@ func alertOf(stage Stage, err error) Alert {
 	return AlertInternal
 }
 
-// failed makes the error of a failure that this side found.
+// failed makes the error of a failure that this side found. An [*Error] inside
+// err is of another connection, such as a Verifier's to its service, and says
+// nothing about stage or side of this one.
 func failed(stage Stage, err error) *Error {
-	var done *Error
-	if errors.As(err, &done) {
-		return done
-	}
 	return &Error{Stage: stage, Alert: alertOf(stage, err), Side: Local, Err: err}
 }
 
@@ -191,16 +198,45 @@ func reported(stage Stage, code uint16) *Error {
 	return &Error{Stage: stage, Alert: Alert(code), Side: Peer, Err: fmt.Errorf("%w: %v", ErrPeerAlert, Alert(code))}
 }
 
+// over says why ctx ended: its error, and its cause if that is another one.
+func over(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if err == cause {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// gone tells errors of a connection that the peer has ended, be it with a TLS
+// alert, from those that we caused.
+func gone(err error) bool {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return !op.Timeout() && op.Op != "local error" && !errors.Is(err, net.ErrClosed)
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
+}
+
+// The alerts by which a TLS peer says that it shares no version or protocol.
+const (
+	alertProtocolVersion       tls.AlertError = 70
+	alertNoApplicationProtocol tls.AlertError = 120
+)
+
 // tlsFailure explains the failures of the TLS handshake that are common in
-// practice.
-func tlsFailure(err error) error {
+// practice. foreign says that the client hello showed no expat/1 over TLS 1.3.
+func tlsFailure(err error, foreign bool) error {
 	var header tls.RecordHeaderError
-	var alert tls.AlertError
-	const noApplicationProtocol tls.AlertError = 120
-	switch {
-	case errors.As(err, &header):
+	if errors.As(err, &header) {
 		return fmt.Errorf("%w: %w (does the peer speak TLS at all?)", ErrNegotiation, err)
-	case errors.As(err, &alert) && alert == noApplicationProtocol:
+	}
+	// crypto/tls has an exported type for alerts, but gives it to QUIC only.
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" && op.Err != nil {
+		text := op.Err.Error()
+		foreign = foreign || text == alertProtocolVersion.Error() || text == alertNoApplicationProtocol.Error()
+	}
+	if foreign {
 		return fmt.Errorf("%w: %w", ErrNegotiation, err)
 	}
 	return err

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/expat-go/expat/attestation"
@@ -35,6 +34,7 @@ type exchange struct {
 	asked   *authenticator.ReceivedRequest // the peer's
 	refusal *Error                         // why we sent an empty authenticator
 
+	gone     bool // the peer has ended the connection
 	judging  bool // the peer's authenticator is here, our RESULT is not sent
 	peer     *authenticator.Peer
 	result   *attestation.Result
@@ -103,13 +103,16 @@ func (x *exchange) receive(ctx context.Context) (wire.Type, []byte, error) {
 		x.Trace.received(Frame{Name: t.String(), Size: wire.HeaderSize + len(payload)})
 		return t, payload, nil
 	case ctx.Err() != nil:
-		return 0, nil, fmt.Errorf("waiting for %s: %w", x.state.awaited(), context.Cause(ctx))
-	case x.out.failed() != nil:
-		return 0, nil, x.out.failed()
-	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrClosed):
-		return 0, nil, fmt.Errorf("%w, while we waited for %s", ErrClosed, x.state.awaited())
+		return 0, nil, fmt.Errorf("waiting for %s: %w", x.state.awaited(), over(ctx))
 	case errors.Is(err, wire.ErrType):
 		return 0, nil, fmt.Errorf("%w (application data before the exchange is done?)", err)
+	case errors.Is(err, wire.ErrTooLarge):
+		return 0, nil, err
+	case x.out.failed() != nil:
+		err = x.out.failed() // which also ended the read
+	}
+	if x.gone = gone(err); x.gone {
+		err = fmt.Errorf("%w, while we waited for %s (%w)", ErrClosed, x.state.awaited(), err)
 	}
 	return 0, nil, err
 }
@@ -184,7 +187,7 @@ func (x *exchange) abort(ctx context.Context, e *Error) {
 		_ = x.conn.net.Close() // a write that hangs ends here
 		_ = x.out.end(short)
 	}()
-	if x.out.ended || e.Side == Peer || errors.Is(e, ErrClosed) {
+	if x.out.ended || e.Side == Peer || x.gone {
 		return
 	}
 	x.out.send(x.lastWord(e))

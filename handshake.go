@@ -44,10 +44,17 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 
 // handshake returns nil with the connection open. It holds c.mu.
 func (c *Conn) handshake(ctx context.Context) *Error {
+	// Close ends what no closed socket does: an Attester or Verifier at work.
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	defer context.AfterFunc(c.life, func() { end(context.Cause(c.life)) })()
 	ctx, cancel := context.WithTimeout(ctx, c.prepared.timeout)
 	defer cancel()
 	if err := c.tls.HandshakeContext(ctx); err != nil {
-		return failed(StageTLS, tlsFailure(err))
+		if ctx.Err() != nil {
+			err = over(ctx)
+		}
+		return failed(StageTLS, tlsFailure(err, c.foreign))
 	}
 	cs := c.tls.ConnectionState()
 	if err := checkNegotiated(cs); err != nil {
@@ -59,7 +66,7 @@ func (c *Conn) handshake(ctx context.Context) *Error {
 		case c.exchanges <- struct{}{}:
 			defer func() { <-c.exchanges }()
 		case <-ctx.Done():
-			return failed(StageHello, fmt.Errorf("waiting for one of %d exchanges to end: %w", cap(c.exchanges), context.Cause(ctx)))
+			return failed(StageHello, fmt.Errorf("waiting for one of %d exchanges to end: %w", cap(c.exchanges), over(ctx)))
 		}
 	}
 	x, err := c.newExchange(cs)
@@ -76,7 +83,7 @@ func (c *Conn) handshake(ctx context.Context) *Error {
 		return err
 	}
 	if !stop() {
-		return failed(StageResult, context.Cause(ctx))
+		return failed(StageResult, over(ctx))
 	}
 	c.open(x)
 	return nil
@@ -143,7 +150,7 @@ func (c *Conn) open(x *exchange) {
 	}
 	c.opened.Store(o)
 	c.phase.CompareAndSwap(phaseNew, phaseOpen) // unless it has run out already
-	if c.closed.Load() {
+	if c.life.Err() != nil {
 		o.stop() // Close came before there was a timer to stop
 	}
 }

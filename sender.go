@@ -80,7 +80,7 @@ func (s *sender) end(ctx context.Context) error {
 	case <-s.done:
 		return s.err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return over(ctx)
 	}
 }
 

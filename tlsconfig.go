@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -66,20 +67,30 @@ type link struct {
 // which configuration and which certificate served it.
 func (p *prepared) serverTLS(names []string) *tls.Config {
 	h := p.recordCertificate(harden(p.TLS, names))
-	if choose := p.TLS.GetConfigForClient; choose != nil {
-		h.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
-			conn := connOf(info)
-			chosen, err := choose(userInfo(info))
-			if err != nil || chosen == nil {
-				return nil, err
-			}
-			// The names stay ours: what the two sides speak is not the
-			// callback's to change.
-			conn.served = p.recordCertificate(harden(chosen, names))
-			return conn.served, nil
+	choose := p.TLS.GetConfigForClient
+	h.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
+		conn := connOf(info)
+		conn.foreign = isForeign(info, names)
+		if choose == nil {
+			return nil, nil
 		}
+		chosen, err := choose(userInfo(info))
+		if err != nil || chosen == nil {
+			return nil, err
+		}
+		// The names stay ours: what the two sides speak is not the
+		// callback's to change.
+		conn.served = p.recordCertificate(harden(chosen, names))
+		return conn.served, nil
 	}
 	return h
+}
+
+// isForeign tells a client that cannot speak expat/1 with us from one whose TLS
+// handshake fails for another reason: crypto/tls has no typed errors for that.
+func isForeign(info *tls.ClientHelloInfo, names []string) bool {
+	ours := func(name string) bool { return slices.Contains(names, name) }
+	return !slices.Contains(info.SupportedVersions, tls.VersionTLS13) || !slices.ContainsFunc(info.SupportedProtos, ours)
 }
 
 // recordCertificate makes GetCertificate remember what it returned.

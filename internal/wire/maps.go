@@ -111,6 +111,9 @@ func ParseHello(b []byte) (HelloMap, error) {
 
 // Encode returns deterministic CBOR.
 func (r ResultMap) Encode() ([]byte, error) {
+	if r.Lifetime < 0 {
+		return nil, fmt.Errorf("%w: a lifetime of %v", ErrMap, r.Lifetime)
+	}
 	m := map[uint64]uint64{0: uint64(r.Code)}
 	if r.Lifetime != 0 {
 		m[1] = uint64(r.Lifetime / time.Second)
