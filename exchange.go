@@ -34,11 +34,18 @@ type exchange struct {
 	asked   *authenticator.ReceivedRequest // the peer's
 	refusal *Error                         // why we sent an empty authenticator
 
-	gone     bool // the peer has ended the connection
-	judging  bool // the peer's authenticator is here, our RESULT is not sent
-	peer     *authenticator.Peer
-	result   *attestation.Result
-	lifetime time.Duration // of the peer's verdict on us; 0: the connection's
+	gone    bool // the peer has ended the connection
+	judging bool // the peer's authenticator is here, our RESULT is not sent
+	peer    *authenticator.Peer
+	result  *attestation.Result
+	expires time.Time // when the first of both verdicts runs out; zero: never
+}
+
+// holds notes that a verdict holds for d from now.
+func (x *exchange) holds(d time.Duration) {
+	if at := time.Now().Add(d); x.expires.IsZero() || at.Before(x.expires) {
+		x.expires = at
+	}
 }
 
 // run returns nil when both sides have agreed that application data may flow.
@@ -54,6 +61,9 @@ func (x *exchange) run(ctx context.Context) *Error {
 		if e := x.out.end(ctx); e != nil {
 			err = failed(StageResult, e)
 		}
+	}
+	if err == nil && !x.expires.IsZero() && !time.Now().Before(x.expires) {
+		err = errExpired // the peer took longer over its verdict than ours holds
 	}
 	if err != nil {
 		x.abort(ctx, err)
@@ -179,7 +189,8 @@ func (x *exchange) withRefusal(e *Error) *Error {
 	return e
 }
 
-// abort tells the peer why, as far as it listens, and closes the connection.
+// abort tells the peer why, as far as it listens, and closes the connection. A
+// peer that may be open is told nothing: its application would read the ALERT.
 func (x *exchange) abort(ctx context.Context, e *Error) {
 	short, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
@@ -187,7 +198,7 @@ func (x *exchange) abort(ctx context.Context, e *Error) {
 		_ = x.conn.net.Close() // a write that hangs ends here
 		_ = x.out.end(short)
 	}()
-	if x.out.ended || e.Side == Peer || x.gone {
+	if x.out.ended || e.Side == Peer || x.gone || x.state.peerMayBeOpen() {
 		return
 	}
 	x.out.send(x.lastWord(e))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/authenticator"
 )
 
@@ -138,15 +137,9 @@ func (c *Conn) identities() ([]*authenticator.Identity, error) {
 
 // open lets application data flow until the first verdict runs out.
 func (c *Conn) open(x *exchange) {
-	o := &opened{result: x.result, peer: x.peer}
-	lifetime := x.lifetime
-	if x.result != nil && x.result.Lifetime() != attestation.ConnectionLifetime &&
-		(lifetime == 0 || x.result.Lifetime() < lifetime) {
-		lifetime = x.result.Lifetime()
-	}
-	if lifetime != 0 {
-		o.expires = time.Now().Add(lifetime)
-		o.expiry = time.AfterFunc(lifetime, c.expire)
+	o := &opened{result: x.result, peer: x.peer, expires: x.expires}
+	if !o.expires.IsZero() {
+		o.expiry = time.AfterFunc(time.Until(o.expires), c.expire)
 	}
 	c.opened.Store(o)
 	c.phase.CompareAndSwap(phaseNew, phaseOpen) // unless it has run out already

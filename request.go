@@ -56,6 +56,9 @@ func (x *exchange) receiveAuthenticator(ctx context.Context, payload []byte) *Er
 		return failed(StageAppraise, err)
 	}
 	x.peer, x.result = peer, result
+	if l := result.Lifetime(); l != attestation.ConnectionLifetime {
+		x.holds(l)
+	}
 	return x.accept(ctx)
 }
 

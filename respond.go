@@ -93,7 +93,9 @@ func (x *exchange) receiveResult(payload []byte) *Error {
 	if x.refusal != nil {
 		return failed(StageResult, fmt.Errorf("%w: peer accepted a refusal", ErrProtocol))
 	}
-	x.lifetime = verdict.Lifetime
+	if verdict.Lifetime != 0 {
+		x.holds(verdict.Lifetime)
+	}
 	x.state.answer = answerDone
 	return nil
 }

@@ -52,6 +52,10 @@ func (s state) open() bool {
 	return s.ask != askPending && (s.answer == answerNone || s.answer == answerDone)
 }
 
+// peerMayBeOpen tells whether the peer may read what we send as application
+// data: it has our RESULT 0, or never asked, and its own may be under way.
+func (s state) peerMayBeOpen() bool { return s.open() || s.ask != askPending && s.answer == answerSent }
+
 // admit returns an error if a frame is out of order.
 func (s state) admit(t wire.Type) error {
 	var ok bool
