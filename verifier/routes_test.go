@@ -6,6 +6,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -288,6 +289,7 @@ func TestCheckError(t *testing.T) {
 	require.NotErrorIs(t, err, &verifier.CheckError{Check: verifier.CheckDebug})
 	require.Len(t, verifier.FailedChecks(err), 2)
 	require.Same(t, e, verifier.FailedChecks(err)[0])
+	require.Len(t, verifier.FailedChecks(fmt.Errorf("attest: %w", err)), 2)
 	require.Empty(t, verifier.FailedChecks(reason))
 	require.Empty(t, verifier.FailedChecks(nil))
 }

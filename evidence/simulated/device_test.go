@@ -2,8 +2,10 @@ package simulated
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"strings"
@@ -130,19 +132,24 @@ func TestParseVendorErrors(t *testing.T) {
 		}
 	}
 	x, y := blocks(a), blocks(b)
+	_, ed, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	edKey, err := x509.MarshalPKCS8PrivateKey(ed)
+	require.NoError(t, err)
 	bad := func(typ string) []byte { return pem.EncodeToMemory(&pem.Block{Type: typ, Bytes: []byte{1}}) }
 	for name, c := range map[string]struct {
 		parts [][]byte
 		want  string
 	}{
-		"nothing":            {nil, "no CERTIFICATE where one belongs"},
-		"key first":          {[][]byte{x[2]}, "no CERTIFICATE where one belongs"},
-		"key missing":        {[][]byte{x[0], x[1]}, "no EXPAT SIMULATED TEE TEST KEY where one belongs"},
-		"root unreadable":    {[][]byte{bad("CERTIFICATE"), x[1], x[2]}, "x509"},
-		"key unreadable":     {[][]byte{x[0], x[1], bad(pemKey)}, "asn1"},
-		"more":               {[][]byte{x[0], x[1], x[2], x[2]}, "more follows the key"},
-		"other intermediate": {[][]byte{x[0], y[1], y[2]}, "x509"},
-		"other key":          {[][]byte{x[0], x[1], y[2]}, "the key is not the CA's"},
+		"nothing":             {nil, "no CERTIFICATE where one belongs"},
+		"key first":           {[][]byte{x[2]}, "no CERTIFICATE where one belongs"},
+		"key missing":         {[][]byte{x[0], x[1]}, "no EXPAT SIMULATED TEE TEST KEY where one belongs"},
+		"root unreadable":     {[][]byte{bad("CERTIFICATE"), x[1], x[2]}, "x509"},
+		"key unreadable":      {[][]byte{x[0], x[1], bad(pemKey)}, "asn1"},
+		"key of another kind": {[][]byte{x[0], x[1], pem.EncodeToMemory(&pem.Block{Type: pemKey, Bytes: edKey})}, "not an ECDSA key"},
+		"more":                {[][]byte{x[0], x[1], x[2], x[2]}, "more follows the key"},
+		"other intermediate":  {[][]byte{x[0], y[1], y[2]}, "x509"},
+		"other key":           {[][]byte{x[0], x[1], y[2]}, "the key is not the CA's"},
 	} {
 		_, err := ParseVendor(bytes.Join(c.parts, nil))
 		require.ErrorIs(t, err, ErrVendor, name)

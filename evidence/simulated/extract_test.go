@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/veraison/go-cose"
 
 	"github.com/expat-go/expat/evidence"
 )
@@ -190,6 +191,25 @@ func TestDeviceCertificate(t *testing.T) {
 		_, err = f.extract(f.signed(t, protected, emptyMap, marshal(t, f.claims(t))))
 		require.ErrorIs(t, err, c.want, name)
 	}
+}
+
+// TestEarliestEnd: a device certificate that outlives its CA ends with it.
+func TestEarliestEnd(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	key := outsideKey(t)
+	cert, err := issue(&x509.Certificate{
+		Subject:  pkix.Name{SerialNumber: hex.EncodeToString(f.device.Instance())},
+		NotAfter: f.vendor.root.NotAfter.Add(time.Hour), NotBefore: f.vendor.root.NotBefore,
+		KeyUsage: x509.KeyUsageDigitalSignature,
+	}, f.vendor.intermediate, &key.PublicKey, f.vendor.key)
+	require.NoError(t, err)
+	f.device.signer, err = cose.NewSigner(cose.AlgorithmES256, key)
+	require.NoError(t, err)
+	protected := marshal(t, header{algES256, [][]byte{cert.Raw, f.vendor.intermediate.Raw}})
+	c, err := f.extract(f.signed(t, protected, emptyMap, marshal(t, f.claims(t))))
+	require.NoError(t, err)
+	require.Equal(t, f.vendor.intermediate.NotAfter, c.Signer.NotAfter)
 }
 
 // I-11: a device of one trusted vendor cannot pass for one of another.

@@ -130,8 +130,8 @@ func decode(data []byte, into any) error {
 		return why(err)
 	}
 	again, err := encoder.Marshal(into)
-	if err != nil {
-		return errors.New("a claim has a value that cannot be")
+	if err != nil { // the one type that refuses is eat.Nonce
+		return errors.New("eat_nonce is missing or not 8 to 64 bytes")
 	}
 	if !bytes.Equal(again, data) {
 		return errors.New("not in deterministic encoding, or an item of the wrong type")
@@ -163,8 +163,6 @@ func decodeClaims(payload []byte) (*claims, []evidence.Measurement, error) {
 		return nil, nil, errors.New("eat_profile is another")
 	case c.Nonce.Len() != 1:
 		return nil, nil, errors.New("eat_nonce has more than one value")
-	case c.Nonce.Validate() != nil:
-		return nil, nil, errors.New("eat_nonce is not 8 to 64 bytes")
 	case c.UEID.Validate() != nil:
 		return nil, nil, errors.New("ueid is not a RAND, EUI or IMEI of its length")
 	case len(c.OEMID) != oemidLen:

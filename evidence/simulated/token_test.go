@@ -63,13 +63,13 @@ func TestClaims(t *testing.T) {
 		value any // nil: the claim is left out
 		want  string
 	}{
-		"eat_nonce missing":        {10, nil, "a claim has a value that cannot be"},
-		"eat_nonce null":           {10, cbor.RawMessage{0xf6}, "a claim has a value that cannot be"},
-		"eat_nonce 7 bytes":        {10, n32[:7], "a claim has a value that cannot be"},
-		"eat_nonce 65 bytes":       {10, make([]byte, 65), "a claim has a value that cannot be"},
+		"eat_nonce missing":        {10, nil, "eat_nonce is missing or not 8 to 64 bytes"},
+		"eat_nonce null":           {10, cbor.RawMessage{0xf6}, "eat_nonce is missing or not 8 to 64 bytes"},
+		"eat_nonce 7 bytes":        {10, n32[:7], "eat_nonce is missing or not 8 to 64 bytes"},
+		"eat_nonce 65 bytes":       {10, make([]byte, 65), "eat_nonce is missing or not 8 to 64 bytes"},
 		"eat_nonce two values":     {10, []any{n32, f.binding.Binder()}, "eat_nonce has more than one value"},
 		"eat_nonce array of one":   {10, []any{n32}, "not in deterministic encoding, or an item of the wrong type"},
-		"eat_nonce empty array":    {10, []any{}, "a claim has a value that cannot be"},
+		"eat_nonce empty array":    {10, []any{}, "eat_nonce is missing or not 8 to 64 bytes"},
 		"eat_nonce text":           {10, "nonce of the wrong type", "not CBOR of the expected structure"},
 		"eat_nonce numbers":        {10, []int{1, 2, 3, 4, 5, 6, 7, 8}, ""},
 		"ueid missing":             {256, nil, "not in deterministic encoding, or an item of the wrong type"},
@@ -165,7 +165,7 @@ func TestSpelling(t *testing.T) {
 		"bytes after":       {slices.Concat(good, []byte{0}), "not CBOR of the expected structure"},
 		"array in place":    {[]byte{0x80}, "not CBOR of the expected structure"},
 		"text key":          {slices.Concat([]byte{0xa0 | (pairs + 1)}, good[1:], []byte{0x61, 'a', 0}), "a key that the profile does not have"},
-		"nothing but a map": {[]byte{0xa0}, "a claim has a value that cannot be"},
+		"nothing but a map": {[]byte{0xa0}, "eat_nonce is missing or not 8 to 64 bytes"},
 	} {
 		_, err := f.extract(f.resigned(t, c.payload))
 		require.ErrorIs(t, err, evidence.ErrFormat, name)
