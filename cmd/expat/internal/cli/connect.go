@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/cmd/expat/internal/show"
+	"github.com/expat-go/expat/cmd/expat/internal/state"
+)
+
+type connectFlags struct {
+	sideFlags
+	message string
+	timeout time.Duration
+}
+
+func newConnect() *cobra.Command {
+	var f connectFlags
+	cmd := &cobra.Command{
+		Use:   "connect ADDR --state DIR [--attester simulated] [--message TEXT]",
+		Short: "Connect to expat serve, judge it, and send something",
+		Long: `connect demands of the server at ADDR to prove what it is, judges the proof by the
+roots and reference values in DIR, shows each step on standard error, sends
+--message or standard input, and prints what comes back.
+
+DIR is the directory of "expat serve". With --attester simulated the client
+proves in turn what it is, with test keys from DIR.`,
+		Example: `  expat connect 127.0.0.1:4433 --state /tmp/expat --message hello`,
+		Args:    cobra.ExactArgs(1),
+	}
+	cmd.RunE = run(func(cmd *cobra.Command, args []string) error {
+		if err := f.check(args[0]); err != nil {
+			return usage(cmd, err)
+		}
+		input := cmd.InOrStdin()
+		if cmd.Flags().Changed("message") {
+			input = strings.NewReader(f.message)
+		}
+		return f.connect(cmd.Context(), args[0], input, cmd.OutOrStdout(), cmd.ErrOrStderr())
+	})
+	f.add(cmd)
+	cmd.Flags().StringVar(&f.message, "message", "", "send this instead of standard input")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", expat.DefaultTimeout, "for connecting, the TLS handshake and the proof together")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object, the reply in it")
+	return cmd
+}
+
+func (f *connectFlags) check(addr string) error {
+	if err := f.sideFlags.check(); err != nil {
+		return err
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || host == "" || port == "" {
+		return fmt.Errorf("address %q must be HOST:PORT", addr)
+	}
+	if f.timeout <= 0 {
+		return errors.New("--timeout must be positive")
+	}
+	return nil
+}
+
+// config verifies the server, and attests where --attester says so.
+func (f *connectFlags) config(trace *expat.Trace) (*expat.Config, error) {
+	now := time.Now()
+	trust, err := state.Load(f.state, now)
+	if err != nil {
+		return nil, err
+	}
+	cfg := &expat.Config{TLS: &tls.Config{RootCAs: trust.Roots()}, Timeout: f.timeout, Trace: trace}
+	if cfg.Verifier, err = trust.Reference.Server.Verifier(state.ReferenceFile+" server", trust.Evidence); err != nil {
+		return nil, err
+	}
+	if f.attester == "" {
+		return cfg, nil
+	}
+	keys, err := state.LoadKeys(f.state, now)
+	if err != nil {
+		return nil, err
+	}
+	var cert tls.Certificate
+	cfg.Attester, cert, err = f.attest(keys, &trust.Reference.Client, x509.ExtKeyUsageClientAuth, "client.test")
+	cfg.TLS.Certificates = []tls.Certificate{cert}
+	return cfg, err
+}
+
+// visit is what connect --json prints.
+type visit struct {
+	Address     string        `json:"address"`
+	Outcome     string        `json:"outcome"` // accepted, refused or failed
+	Step        string        `json:"step,omitempty"`
+	Side        string        `json:"side,omitempty"` // who found it
+	Alert       string        `json:"alert,omitempty"`
+	Error       string        `json:"error,omitempty"`
+	Server      *show.Learned `json:"server,omitempty"` // what we learned of it
+	Reply       *string       `json:"reply,omitempty"`
+	ReplyBase64 string        `json:"reply_base64,omitempty"` // in place of reply where that is no text
+}
+
+// connect runs one connection.
+func (f *connectFlags) connect(ctx context.Context, addr string, input io.Reader, stdout, stderr io.Writer) error {
+	log := show.NewLog(func(s show.Step) { _ = show.WriteStep(stderr, s) })
+	cfg, err := f.config(log.Trace("client", "server", true))
+	if err != nil {
+		return err
+	}
+	v := &visit{Address: addr}
+	conn, err := expat.Dial(ctx, "tcp", addr, cfg)
+	if err == nil {
+		defer conn.Close()
+		v.Server = show.Learn(conn, "server")
+		for _, row := range v.Server.Rows() {
+			fmt.Fprintf(stderr, "  %-16s %s\n", row.Name, row.Value)
+		}
+	}
+	if !f.json {
+		if err != nil {
+			return err
+		}
+		return f.talk(ctx, conn, input, stdout)
+	}
+	var reply cappedBuffer
+	if err == nil {
+		err = f.talk(ctx, conn, input, &reply)
+	}
+	v.set(err, reply.b)
+	return errors.Join(err, writeJSON(stdout, v))
+}
+
+// set fills in how it went.
+func (v *visit) set(err error, reply []byte) {
+	var e *expat.Error
+	switch {
+	case err == nil && utf8.Valid(reply):
+		text := string(reply)
+		v.Outcome, v.Reply = "accepted", &text
+	case err == nil:
+		v.Outcome, v.ReplyBase64 = "accepted", base64.StdEncoding.EncodeToString(reply)
+	default:
+		v.Outcome, v.Error = "failed", show.Line(err.Error(), 0)
+	}
+	if errors.As(err, &e) {
+		v.Step, v.Side, v.Alert = string(e.Stage), string(e.Side), e.Alert.String()
+		if refusal(e) {
+			v.Outcome = "refused"
+		}
+	}
+}
+
+// talk sends input and writes what comes back, until both ends are done.
+func (f *connectFlags) talk(ctx context.Context, conn *expat.Conn, input io.Reader, output io.Writer) error {
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	sent := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(conn, input)
+		sent <- errors.Join(err, conn.CloseWrite())
+	}()
+	_, err := io.Copy(output, conn)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	select {
+	case err = <-sent:
+		return err
+	default: // the server ended first, while input may still wait for a person
+		return nil
+	}
+}
+
+// maxReply bounds the reply that --json holds in memory, in bytes.
+const maxReply = 1 << 20
+
+type cappedBuffer struct{ b []byte }
+
+func (c *cappedBuffer) Write(p []byte) (int, error) {
+	if len(c.b)+len(p) > maxReply {
+		return 0, fmt.Errorf("the reply has more than %d bytes, which is too large for --json", maxReply)
+	}
+	c.b = append(c.b, p...)
+	return len(p), nil
+}

@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/authenticator"
+	"github.com/expat-go/expat/cmd/expat/internal/demo"
+	"github.com/expat-go/expat/cmd/expat/internal/show"
+	"github.com/expat-go/expat/cmd/expat/internal/state"
+	"github.com/expat-go/expat/verifier"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitRefused = 1 // by appraisal, ours or the peer's
+	exitUsage   = 2 // command line, state directory
+	exitNetwork = 3 // network or protocol
+)
+
+// errUsage: the command line cannot be meant.
+var errUsage = errors.New("usage")
+
+func usage(cmd *cobra.Command, err error) error {
+	return fmt.Errorf("%w: %w; see %q", errUsage, err, cmd.CommandPath()+" --help")
+}
+
+// explain makes the one line that tells an error, and the exit code: what failed,
+// at which step, and what to do.
+func explain(err error) (string, int) {
+	var e *expat.Error
+	var text string
+	code := exitNetwork
+	switch {
+	case errors.Is(err, errUsage), errors.Is(err, state.ErrState):
+		text, code = err.Error(), exitUsage
+	case errors.Is(err, demo.ErrNotAsExpected):
+		text, code = err.Error(), exitRefused
+	case errors.As(err, &e):
+		verb := "failed"
+		if refusal(e) {
+			verb, code = "refused", exitRefused
+		}
+		text = fmt.Sprintf("%s at step %q: %v; %s", verb, e.Stage, e.Err, advice(e))
+	default:
+		text = fmt.Sprintf("%v; %s", err, advice(err))
+	}
+	return "expat: " + show.Line(strings.Join(strings.Fields(text), " "), 0), code
+}
+
+// refusal tells a proof that was not good, ours or the peer's, from trouble on the
+// way to it.
+func refusal(e *expat.Error) bool {
+	switch e.Alert {
+	case expat.AlertWrongConnection, expat.AlertCertificate, expat.AlertAttestationRequired,
+		expat.AlertAttestationRejected, expat.AlertRefused:
+		return true
+	case expat.AlertMalformed:
+		return e.Side == expat.Local && e.Stage == expat.StageAppraise
+	}
+	return false
+}
+
+// advice says what to do about an error; the first row that fits counts.
+func advice(err error) string {
+	for _, row := range advices {
+		if row.fits(err) {
+			return row.do
+		}
+	}
+	return "if it happens again, run both sides with the same version of expat"
+}
+
+var advices = []struct {
+	fits func(error) bool
+	do   string
+}{
+	{isCheck(verifier.CheckSignature), "its Evidence was changed on the way; trust nothing it says"},
+	{isCheck(verifier.CheckChain), "its TEE is of a vendor that the policy does not name; is --state the server's directory?"},
+	{isCheck(verifier.CheckBinder), "its Evidence was made for another connection; someone may stand between you"},
+	{isCheck(verifier.CheckKeyHash), "its TEE vouches for another key; someone may stand between you"},
+	{isCheck(verifier.CheckKeyProvenance), "its key lies outside the TEE and can be anywhere; have the TEE generate it"},
+	{isCheck(verifier.CheckDebug), "its memory can be read from outside; have its operator turn debug off"},
+	{isCheck(verifier.CheckMeasurement), "it runs software that the reference values do not know; update it or them"},
+	{isCheck(verifier.CheckSoftware), "it runs software that the reference values do not know; update it or them"},
+	{isCheck(verifier.CheckInstance), "it is not the machine that the reference values name"},
+	{is(expat.ErrNotAttested), "start the peer with --attester"},
+	{is(authenticator.ErrRefused), "the peer has nothing to show for this request; start it with --attester"},
+	{is(attestation.ErrMissing), "start the peer with --attester"},
+	{isPeer(expat.AlertAttestationRequired), "the peer demands proof: give --attester simulated"},
+	{isPeer(expat.AlertAttestationRejected), "the peer does not accept what we are; its log says why"},
+	{is(expat.ErrPeerAlert), "the peer's log says why"},
+	{is(expat.ErrNegotiation), "is it an expat server, and this its address?"},
+	{isAs[x509.UnknownAuthorityError], "is --state the directory of this server?"},
+	{isAs[x509.HostnameError], "connect by a name that is in the server's certificate, or add it there with --name"},
+	{isAs[*tls.CertificateVerificationError], "the server's certificate is not good for this address and --state"},
+	{is(syscall.ECONNREFUSED), "is expat serve running there?"},
+	{is(syscall.EADDRINUSE), "choose another address with --listen, or port 0 for any"},
+	{is(context.DeadlineExceeded), "the peer is slow or silent; is it an expat server?"},
+	{is(os.ErrDeadlineExceeded), "the peer is slow or silent; is it an expat server?"},
+	{is(context.Canceled), "the command was interrupted"},
+	{is(expat.ErrClosed), "the peer's log says why"},
+	{is(expat.ErrConfig), "check the flags"},
+}
+
+func is(target error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, target) }
+}
+
+func isAs[T error](err error) bool {
+	var target T
+	return errors.As(err, &target)
+}
+
+func isCheck(c verifier.Check) func(error) bool { return is(&verifier.CheckError{Check: c}) }
+
+func isPeer(a expat.Alert) func(error) bool {
+	return func(err error) bool {
+		var e *expat.Error
+		return errors.As(err, &e) && e.Side == expat.Peer && e.Alert == a
+	}
+}

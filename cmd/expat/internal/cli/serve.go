@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/cmd/expat/internal/state"
+)
+
+type serveFlags struct {
+	sideFlags
+	listen      string
+	names       []string
+	verify      bool
+	echo        bool
+	expose      bool
+	duration    time.Duration
+	connections int
+}
+
+func newServe() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve --state DIR [--attester simulated] [--verify]",
+		Short: "Serve attested connections with test keys, and echo what arrives",
+		Long: `serve accepts connections, proves to each client what it is (--attester), demands
+the same of it (--verify), and echoes what arrives. It prints "listening on ADDR"
+and logs every connection to standard error.
+
+DIR receives test keys and what "expat connect" needs to judge the server:
+  ca.pem                     root of the X.509 certificates
+  simulated-root.pem         root of the Evidence
+  simulated-reference.json   what a good server and a good client are
+What is there already is used again. The keys in DIR protect nothing: whoever
+reads them can be either side. So serve listens on loopback only, unless told
+otherwise.`,
+		Example: `  expat serve --state /tmp/expat --attester simulated --verify --listen 127.0.0.1:4433
+  expat connect 127.0.0.1:4433 --state /tmp/expat --attester simulated --message hello`,
+		Args: cobra.NoArgs,
+	}
+	cmd.RunE = run(func(cmd *cobra.Command, _ []string) error {
+		if err := f.check(); err != nil {
+			return usage(cmd, err)
+		}
+		return f.serve(cmd.Context(), cmd.OutOrStdout(), f.logger(cmd.ErrOrStderr()))
+	})
+	f.add(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:0", "address to listen on; port 0 is any free port")
+	flags.StringSliceVar(&f.names, "name", nil, "further name or IP address in the server's certificate")
+	flags.BoolVar(&f.verify, "verify", false, "demand that clients attest")
+	flags.BoolVar(&f.echo, "echo", true, "echo application bytes; with --echo=false close once attested")
+	flags.BoolVar(&f.expose, "expose-test-keys", false, "listen on an address other than loopback, with keys that protect nothing")
+	flags.DurationVar(&f.duration, "for", 0, "stop after this time, such as 30s; 0 is never")
+	flags.IntVar(&f.connections, "connections", 0, "stop after this many connections, refused ones included; 0 is never")
+	flags.BoolVar(&f.json, "json", false, "log in JSON, one object a line")
+	return cmd
+}
+
+func (f *serveFlags) check() error {
+	if err := f.sideFlags.check(); err != nil {
+		return err
+	}
+	switch {
+	case f.attester == "" && !f.verify:
+		return errors.New("there is nothing to attest: give --attester simulated, --verify, or both")
+	case f.duration < 0 || f.connections < 0:
+		return errors.New("--for and --connections must not be negative")
+	}
+	addr, err := net.ResolveTCPAddr("tcp", f.listen)
+	if err != nil {
+		return fmt.Errorf("--listen %q: %w", f.listen, err)
+	}
+	if !addr.IP.IsLoopback() && !f.expose {
+		return fmt.Errorf("--listen %q is not a loopback address, and the test keys protect nothing; if that is what you want, add --expose-test-keys", f.listen)
+	}
+	return nil
+}
+
+func (f *serveFlags) logger(w io.Writer) *slog.Logger {
+	if f.json {
+		return slog.New(slog.NewJSONHandler(w, nil))
+	}
+	return slog.New(slog.NewTextHandler(w, nil))
+}
+
+// serve runs until ctx ends, or the time or the connections are used up.
+func (f *serveFlags) serve(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
+	s, err := f.server(log)
+	if err != nil {
+		return err
+	}
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(stdout, "listening on %s\n", ln.Addr()); err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	if f.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.duration)
+		defer cancel()
+	}
+	return s.run(ctx, ln)
+}
+
+// server prepares a server, with its state on disk.
+func (f *serveFlags) server(log *slog.Logger) (*server, error) {
+	trust, keys, err := state.Create(f.state, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	cfg := &expat.Config{TLS: &tls.Config{ClientCAs: trust.Roots()}}
+	names := append([]string{"localhost", "127.0.0.1", "::1"}, f.names...)
+	var cert tls.Certificate
+	if f.attester != "" {
+		cfg.Attester, cert, err = f.attest(keys, &trust.Reference.Server, x509.ExtKeyUsageServerAuth, names...)
+	} else {
+		cert, err = plainCertificate(keys, names)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cfg.TLS.Certificates = []tls.Certificate{cert}
+	if f.verify {
+		if cfg.Verifier, err = trust.Reference.Client.Verifier(state.ReferenceFile+" client", trust.Evidence); err != nil {
+			return nil, err
+		}
+	}
+	return newServer(cfg, f.echo, f.connections, log), nil
+}
+
+// plainCertificate is for a server that proves nothing but its name.
+func plainCertificate(keys *state.Keys, names []string) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return keys.CA.Leaf(key, x509.ExtKeyUsageServerAuth, time.Now(), names...)
+}

@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/cmd/expat/internal/show"
+)
+
+// idle is how long a connection may be silent, or its peer not read.
+const idle = 2 * time.Minute
+
+// server echoes on attested connections.
+type server struct {
+	cfg  *expat.Config
+	echo bool
+	log  *slog.Logger
+
+	mu   sync.Mutex
+	left int    // connections until it stops; 0 is no limit
+	stop func() // stops accepting
+}
+
+func newServer(cfg *expat.Config, echo bool, connections int, log *slog.Logger) *server {
+	s := &server{cfg: cfg, echo: echo, log: log, left: connections}
+	cfg.Refused = s.refused
+	return s
+}
+
+// run serves ln until ctx ends, which ends the connections too, or until the
+// connections are used up, which lets them come to their end.
+func (s *server) run(ctx context.Context, raw net.Listener) error {
+	accepting, stop := context.WithCancel(ctx)
+	defer stop()
+	s.mu.Lock()
+	s.stop = stop
+	s.mu.Unlock()
+	ln := expat.NewListener(raw, s.cfg)
+	closed := context.AfterFunc(accepting, func() { _ = ln.Close() })
+	defer func() {
+		if closed() {
+			_ = ln.Close()
+		}
+	}()
+	var connections sync.WaitGroup
+	defer connections.Wait()
+	for {
+		nc, err := ln.Accept()
+		switch {
+		case accepting.Err() != nil && err != nil:
+			return nil
+		case err != nil:
+			return err
+		}
+		conn := nc.(*expat.Conn)
+		s.accepted(conn)
+		connections.Go(func() { s.handle(ctx, conn) })
+		s.count()
+	}
+}
+
+// count stops the server after the last of its connections.
+func (s *server) count() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.left == 0 {
+		return
+	}
+	if s.left--; s.left == 0 {
+		s.stop()
+	}
+}
+
+func (s *server) accepted(c *expat.Conn) {
+	attrs := []any{"remote", c.RemoteAddr().String()}
+	if l := show.Learn(c, "client"); l != nil {
+		attrs = append(attrs, "tier", l.Tier, "certificate", l.Certificate, "instance", l.Instance, "policy", l.Policy)
+	}
+	s.log.Info("accepted", attrs...)
+}
+
+// refused logs a connection that came to nothing, with the reason, which never
+// holds Evidence.
+func (s *server) refused(remote net.Addr, err error) {
+	attrs := []any{"remote", remote.String()}
+	var e *expat.Error
+	if errors.As(err, &e) {
+		attrs = append(attrs, "step", string(e.Stage), "side", string(e.Side), "alert", e.Alert.String(), "reason", e.Err.Error())
+	} else {
+		attrs = append(attrs, "reason", err.Error())
+	}
+	s.log.Warn("refused", attrs...)
+	s.count()
+}
+
+func (s *server) handle(ctx context.Context, c *expat.Conn) {
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	defer c.Close()
+	if !s.echo {
+		return
+	}
+	n, err := echo(c)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		s.log.Warn("ended", "remote", c.RemoteAddr().String(), "bytes", n, "reason", err.Error())
+	default:
+		s.log.Info("ended", "remote", c.RemoteAddr().String(), "bytes", n)
+	}
+}
+
+// echo sends back what it reads, until the peer is done.
+func echo(c net.Conn) (sent int64, err error) {
+	buf := make([]byte, 32<<10)
+	for {
+		if err := c.SetDeadline(time.Now().Add(idle)); err != nil {
+			return sent, err
+		}
+		n, err := c.Read(buf)
+		if n > 0 {
+			if _, err := c.Write(buf[:n]); err != nil {
+				return sent, err
+			}
+			sent += int64(n)
+		}
+		if errors.Is(err, io.EOF) {
+			return sent, nil
+		}
+		if err != nil {
+			return sent, err
+		}
+	}
+}

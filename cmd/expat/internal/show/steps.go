@@ -1,0 +1,137 @@
+package show
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/attestation"
+)
+
+// Step is one thing that happened on a connection.
+type Step struct {
+	At    time.Duration // since the start
+	Who   string        // "client", or "client -> server" for what crossed the wire
+	What  string        // name of the frame or act
+	Note  string        // what it means
+	Bytes int           // on the wire, 0 for an act
+	Took  time.Duration // of an act, 0 for a frame
+}
+
+// Log collects the steps of both sides of a connection, or of one.
+type Log struct {
+	start time.Time
+	emit  func(Step)
+
+	mu    sync.Mutex
+	steps []Step
+}
+
+// NewLog starts a log. If emit is not nil it is told of each step at once, one
+// after the other.
+func NewLog(emit func(Step)) *Log { return &Log{start: time.Now(), emit: emit} }
+
+// Steps are the steps until now, in the order in which they happened.
+func (l *Log) Steps() []Step {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]Step(nil), l.steps...)
+}
+
+// Add logs a step that happens now.
+func (l *Log) Add(s Step) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.At = time.Since(l.start)
+	l.steps = append(l.steps, s)
+	if l.emit != nil {
+		l.emit(s)
+	}
+}
+
+var notes = map[string]string{
+	"HELLO":         "what I ask for, what I can show",
+	"REQUEST":       "prove what you are: fresh random context",
+	"AUTHENTICATOR": "the proof: certificate, Evidence, signature, MAC",
+	"RESULT":        "my verdict on you",
+	"ALERT":         "why I close",
+}
+
+// Trace logs what self does on one connection with peer, and the frames that self
+// receives; with both, also those that it sends.
+func (l *Log) Trace(self, peer string, both bool) *expat.Trace {
+	t := &expat.Trace{
+		TLSDone: func(cs tls.ConnectionState) {
+			l.Add(Step{Who: self, What: "TLS 1.3 done", Note: fmt.Sprintf("%v, %s", cs.CurveID, tls.CipherSuiteName(cs.CipherSuite))})
+		},
+		FrameReceived: func(f expat.Frame) {
+			l.Add(Step{Who: peer + " -> " + self, What: f.Name, Note: notes[f.Name], Bytes: f.Size})
+		},
+		Attested: func(took time.Duration, err error) {
+			l.Add(Step{Who: self, What: "attest", Note: outcome("its TEE signs Evidence for this connection and key", err), Took: took})
+		},
+		Validated: func(took time.Duration, err error) {
+			l.Add(Step{Who: self, What: "validate", Note: outcome("the "+peer+"'s chain, signature and MAC are good", err), Took: took})
+		},
+		Appraised: func(r *attestation.Result, took time.Duration, err error) {
+			note := "the " + peer + "'s Evidence: "
+			if err == nil {
+				note += r.Tier().String()
+			} else {
+				note += "rejected"
+			}
+			l.Add(Step{Who: self, What: "appraise", Note: note, Took: took})
+		},
+		Done: func(err error) {
+			l.Add(Step{Who: self, What: doneWord(err), Note: doneNote(err)})
+		},
+	}
+	if both {
+		t.FrameSent = func(f expat.Frame) {
+			l.Add(Step{Who: self + " -> " + peer, What: f.Name, Note: notes[f.Name], Bytes: f.Size})
+		}
+	}
+	return t
+}
+
+func outcome(good string, err error) string {
+	if err != nil {
+		return "failed"
+	}
+	return good
+}
+
+func doneWord(err error) string {
+	if err != nil {
+		return "closed"
+	}
+	return "open"
+}
+
+func doneNote(err error) string {
+	if err != nil {
+		return "no application byte has passed"
+	}
+	return "application data may flow"
+}
+
+// WriteStep prints a step in one line of at most 100 columns.
+func WriteStep(w io.Writer, s Step) error {
+	size := ""
+	switch {
+	case s.Bytes > 0:
+		size = fmt.Sprintf("%d B", s.Bytes)
+	case s.Took > 0:
+		size = Milliseconds(s.Took)
+	}
+	_, err := fmt.Fprintf(w, "  %9s   %-16s   %-13s   %7s   %s\n", Milliseconds(s.At), s.Who, s.What, size, s.Note)
+	return err
+}
+
+// Milliseconds shows a short time.
+func Milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.2f ms", float64(d.Microseconds())/1000)
+}
