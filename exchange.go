@@ -157,15 +157,15 @@ func (x *exchange) receiveHello(payload []byte) *Error {
 	if x.hello, err = wire.ParseHello(payload); err != nil {
 		return failed(StageHello, err)
 	}
-	x.state.answer = answerNone
-	if x.hello.WillRequest {
-		x.state.answer = answerPending
-	}
 	switch {
 	case x.Verifier == nil && !x.hello.WillRequest:
 		return failed(StageHello, ErrNobodyAsks)
 	case x.Verifier != nil && !x.hello.CanAttest:
 		return failed(StageHello, ErrNotAttested)
+	}
+	x.state.answer = answerNone
+	if x.hello.WillRequest {
+		x.state.answer = answerPending
 	}
 	return nil
 }
