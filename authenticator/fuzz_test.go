@@ -3,10 +3,14 @@ package authenticator
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/asn1"
 	"errors"
+	"math/big"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/cryptobyte"
@@ -120,13 +124,23 @@ func FuzzParseAuthenticator(f *testing.F) {
 	})
 }
 
+// fixedIdentity is the same in every process, as fuzzing runs several: an Ed25519
+// key and a certificate that sign without randomness.
+func fixedIdentity(f *testing.F) *Identity {
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<32, 0)}
+	der, err := x509.CreateCertificate(nil, template, template, key.Public(), key)
+	require.NoError(f, err)
+	return identity(f, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})
+}
+
 // Property: no message but the one that was made is valid, and the one that was
 // made never stops being.
 func FuzzValidate(f *testing.F) {
 	p := exporterPair(f)
-	o := RequestOptions{OCSP: true, SCT: true, Extensions: []Extension{{Type: 0xff00}}}
-	r, valid := exchange(f, p.client, p.server, o, ecdsaIdentity(f), Extension{0xff00, []byte("own")})
-	refused, received := ask(f, p.client, p.server, RequestOptions{})
+	o := RequestOptions{Context: []byte("a request that is answered"), OCSP: true, SCT: true, Extensions: []Extension{{Type: 0xff00}}}
+	r, valid := exchange(f, p.client, p.server, o, fixedIdentity(f), Extension{0xff00, []byte("own")})
+	refused, received := ask(f, p.client, p.server, RequestOptions{Context: []byte("a request that is refused")})
 	refusal, err := p.server.Refuse(received)
 	require.NoError(f, err)
 	_, authenticators := corpus(f)
