@@ -55,7 +55,11 @@ func direction(victim authenticator.Role, asks bool) string {
 // meet has a victim shake hands with a rogue. change is applied to its Config.
 func meet(t testing.TB, victim authenticator.Role, direction string, change ...func(*Config)) *rogue {
 	t.Helper()
-	w := newWorld(t)
+	return newWorld(t).meet(t, victim, direction, change...)
+}
+
+func (w *world) meet(t testing.TB, victim authenticator.Role, direction string, change ...func(*Config)) *rogue {
+	t.Helper()
 	cc, sc := w.configs(direction)
 	cn, sn := tlspair.Pipe(t)
 	r := &rogue{TB: t, result: make(chan error, 1)}
@@ -91,16 +95,6 @@ func apply(c *Config, change []func(*Config)) *Config {
 func (r *rogue) fresh(self authenticator.Role) *authenticator.Session {
 	r.Helper()
 	s, err := authenticator.NewSession(r.tls.ConnectionState(), self)
-	require.NoError(r, err)
-	return s
-}
-
-// other is the Session of another connection between the same two.
-func (r *rogue) other(self authenticator.Role) *authenticator.Session {
-	r.Helper()
-	w := newWorld(r)
-	c, _ := tlspair.Connect(r, &tls.Config{RootCAs: w.ca.Pool(), ServerName: serverName}, &tls.Config{Certificates: []tls.Certificate{w.server}})
-	s, err := authenticator.NewSession(c.ConnectionState(), self)
 	require.NoError(r, err)
 	return s
 }
