@@ -51,8 +51,8 @@ proves in turn what it is, with test keys from DIR.`,
 		return f.connect(cmd.Context(), args[0], input, cmd.OutOrStdout(), cmd.ErrOrStderr())
 	})
 	f.add(cmd)
-	cmd.Flags().StringVar(&f.message, "message", "", "send this instead of standard input")
-	cmd.Flags().DurationVar(&f.timeout, "timeout", expat.DefaultTimeout, "for connecting, the TLS handshake and the proof together")
+	cmd.Flags().StringVar(&f.message, "message", "", "send this `TEXT` instead of standard input")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", expat.DefaultTimeout, "`TIME` for connecting, the TLS handshake and the proof together")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object, the reply in it")
 	return cmd
 }

@@ -60,8 +60,11 @@ func explain(err error) (string, int) {
 }
 
 // refusal tells a proof that was not good, ours or the peer's, from trouble on the
-// way to it.
+// way to it, such as a certificate that is not good in the TLS handshake.
 func refusal(e *expat.Error) bool {
+	if e.Stage == expat.StageTLS || e.Stage == expat.StageNegotiate {
+		return false
+	}
 	switch e.Alert {
 	case expat.AlertWrongConnection, expat.AlertCertificate, expat.AlertAttestationRequired,
 		expat.AlertAttestationRejected, expat.AlertRefused:

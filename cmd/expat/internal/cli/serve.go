@@ -59,13 +59,13 @@ otherwise.`,
 	})
 	f.add(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.listen, "listen", "127.0.0.1:0", "address to listen on; port 0 is any free port")
-	flags.StringSliceVar(&f.names, "name", nil, "further name or IP address in the server's certificate")
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:0", "`ADDR` to listen on; port 0 is any free port")
+	flags.StringSliceVar(&f.names, "name", nil, "further `NAME` or IP address in the server's certificate")
 	flags.BoolVar(&f.verify, "verify", false, "demand that clients attest")
-	flags.BoolVar(&f.echo, "echo", true, "echo application bytes; with --echo=false close once attested")
+	flags.BoolVar(&f.echo, "echo", true, "echo application bytes; with --echo=false drop them")
 	flags.BoolVar(&f.expose, "expose-test-keys", false, "listen on an address other than loopback, with keys that protect nothing")
-	flags.DurationVar(&f.duration, "for", 0, "stop after this time, such as 30s; 0 is never")
-	flags.IntVar(&f.connections, "connections", 0, "stop after this many connections, refused ones included; 0 is never")
+	flags.DurationVar(&f.duration, "for", 0, "stop after this `TIME`, such as 30s; 0 is never")
+	flags.IntVar(&f.connections, "connections", 0, "stop after `N` connections, refused ones included; 0 is never")
 	flags.BoolVar(&f.json, "json", false, "log in JSON, one object a line")
 	return cmd
 }

@@ -16,7 +16,7 @@ import (
 // idle is how long a connection may be silent, or its peer not read.
 const idle = 2 * time.Minute
 
-// server echoes on attested connections.
+// server echoes on attested connections, or takes what arrives and drops it.
 type server struct {
 	cfg  *expat.Config
 	echo bool
@@ -36,32 +36,32 @@ func newServer(cfg *expat.Config, echo bool, connections int, log *slog.Logger) 
 // run serves ln until ctx ends, which ends the connections too, or until the
 // connections are used up, which lets them come to their end.
 func (s *server) run(ctx context.Context, raw net.Listener) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	accepting, stop := context.WithCancel(ctx)
 	defer stop()
 	s.mu.Lock()
 	s.stop = stop
 	s.mu.Unlock()
 	ln := expat.NewListener(raw, s.cfg)
-	closed := context.AfterFunc(accepting, func() { _ = ln.Close() })
-	defer func() {
-		if closed() {
-			_ = ln.Close()
-		}
-	}()
+	defer ln.Close()
+	defer context.AfterFunc(accepting, func() { _ = ln.Close() })()
 	var connections sync.WaitGroup
 	defer connections.Wait()
 	for {
 		nc, err := ln.Accept()
 		switch {
-		case accepting.Err() != nil && err != nil:
+		case err == nil:
+			conn := nc.(*expat.Conn)
+			s.accepted(conn)
+			connections.Go(func() { s.handle(ctx, conn) })
+			s.count()
+		case accepting.Err() != nil:
 			return nil
-		case err != nil:
+		default:
+			end()
 			return err
 		}
-		conn := nc.(*expat.Conn)
-		s.accepted(conn)
-		connections.Go(func() { s.handle(ctx, conn) })
-		s.count()
 	}
 }
 
@@ -102,10 +102,7 @@ func (s *server) refused(remote net.Addr, err error) {
 func (s *server) handle(ctx context.Context, c *expat.Conn) {
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	defer c.Close()
-	if !s.echo {
-		return
-	}
-	n, err := echo(c)
+	n, err := s.talk(c)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
@@ -115,25 +112,26 @@ func (s *server) handle(ctx context.Context, c *expat.Conn) {
 	}
 }
 
-// echo sends back what it reads, until the peer is done.
-func echo(c net.Conn) (sent int64, err error) {
+// talk sends back what it reads, or drops it, until the peer is done. It returns
+// how many bytes came.
+func (s *server) talk(c net.Conn) (n int64, err error) {
 	buf := make([]byte, 32<<10)
 	for {
 		if err := c.SetDeadline(time.Now().Add(idle)); err != nil {
-			return sent, err
+			return n, err
 		}
-		n, err := c.Read(buf)
-		if n > 0 {
-			if _, err := c.Write(buf[:n]); err != nil {
-				return sent, err
+		read, err := c.Read(buf)
+		n += int64(read)
+		if read > 0 && s.echo {
+			if _, err := c.Write(buf[:read]); err != nil {
+				return n, err
 			}
-			sent += int64(n)
 		}
 		if errors.Is(err, io.EOF) {
-			return sent, nil
+			return n, nil
 		}
 		if err != nil {
-			return sent, err
+			return n, err
 		}
 	}
 }

@@ -28,9 +28,9 @@ type sideFlags struct {
 
 func (f *sideFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.state, "state", "", "directory of test keys, roots and reference values (required)")
-	flags.StringVar(&f.attester, "attester", "", "prove what this side is: simulated")
-	flags.StringVar(&f.lie, "lie", "", "have the attester misbehave, to see the other side refuse:\n"+strings.Join(lieNames(), ", "))
+	flags.StringVar(&f.state, "state", "", "`DIR` of test keys, roots and reference values (required)")
+	flags.StringVar(&f.attester, "attester", "", "prove what this side is; `PLATFORM` is simulated")
+	flags.StringVar(&f.lie, "lie", "", "have the attester tell a `LIE`, to see the other side refuse:\n"+lieNames())
 }
 
 // check finds flags that cannot be meant.
@@ -57,17 +57,17 @@ func (f *sideFlags) lies() ([]simulated.Lie, error) {
 			return []simulated.Lie{l}, nil
 		}
 	}
-	return nil, fmt.Errorf("--lie %q is not known; it can be one of %s", f.lie, strings.Join(lieNames(), ", "))
+	return nil, fmt.Errorf("--lie %q is not known; it can be one of %s", f.lie, lieNames())
 }
 
 const firstLie, lastLie = simulated.WrongNonce, simulated.TamperedClaims
 
-func lieNames() []string {
+func lieNames() string {
 	var names []string
 	for l := firstLie; l <= lastLie; l++ {
 		names = append(names, l.String())
 	}
-	return names
+	return strings.Join(names, ", ")
 }
 
 // attest makes the device that the reference values describe, a key in it, and a

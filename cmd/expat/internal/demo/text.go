@@ -43,7 +43,7 @@ func (r *Report) writeParties(w io.Writer) {
 
 func (r *Report) writeSteps(w io.Writer) {
 	heading(w, 2, "They connect and attest to each other")
-	fmt.Fprintf(w, "  %12s   %-16s   %-13s   %7s\n", "time", "who", "what", "size")
+	fmt.Fprintf(w, "  %9s   %-16s  %-13s  %7s\n", "time", "who", "what", "size")
 	for _, s := range r.steps {
 		_ = show.WriteStep(w, s) // w is a buffer
 	}

@@ -55,7 +55,7 @@ func (l *Log) Add(s Step) {
 var notes = map[string]string{
 	"HELLO":         "what I ask for, what I can show",
 	"REQUEST":       "prove what you are: fresh random context",
-	"AUTHENTICATOR": "the proof: certificate, Evidence, signature, MAC",
+	"AUTHENTICATOR": "certificate, Evidence, signature, MAC",
 	"RESULT":        "my verdict on you",
 	"ALERT":         "why I close",
 }
@@ -71,10 +71,10 @@ func (l *Log) Trace(self, peer string, both bool) *expat.Trace {
 			l.Add(Step{Who: peer + " -> " + self, What: f.Name, Note: notes[f.Name], Bytes: f.Size})
 		},
 		Attested: func(took time.Duration, err error) {
-			l.Add(Step{Who: self, What: "attest", Note: outcome("its TEE signs Evidence for this connection and key", err), Took: took})
+			l.Add(Step{Who: self, What: "attest", Note: outcome("Evidence for this connection and this key", err), Took: took})
 		},
 		Validated: func(took time.Duration, err error) {
-			l.Add(Step{Who: self, What: "validate", Note: outcome("the "+peer+"'s chain, signature and MAC are good", err), Took: took})
+			l.Add(Step{Who: self, What: "validate", Note: outcome("the "+peer+"'s chain, signature, MAC: good", err), Took: took})
 		},
 		Appraised: func(r *attestation.Result, took time.Duration, err error) {
 			note := "the " + peer + "'s Evidence: "
@@ -118,6 +118,9 @@ func doneNote(err error) string {
 	return "application data may flow"
 }
 
+// maxNote is the width in columns at which a note is cut.
+const maxNote = 43
+
 // WriteStep prints a step in one line of at most 100 columns.
 func WriteStep(w io.Writer, s Step) error {
 	size := ""
@@ -127,7 +130,7 @@ func WriteStep(w io.Writer, s Step) error {
 	case s.Took > 0:
 		size = Milliseconds(s.Took)
 	}
-	_, err := fmt.Fprintf(w, "  %9s   %-16s   %-13s   %7s   %s\n", Milliseconds(s.At), s.Who, s.What, size, s.Note)
+	_, err := fmt.Fprintf(w, "  %9s   %-16s  %-13s  %7s   %s\n", Milliseconds(s.At), s.Who, s.What, size, Line(s.Note, maxNote))
 	return err
 }
 
