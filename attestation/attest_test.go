@@ -47,7 +47,7 @@ func TestProfilesDoNotMix(t *testing.T) {
 	require.Equal(t, "expat-04 expat-03", Expat04().String()+" "+Expat03().String())
 }
 
-// B-5, B-8, B-21: what a request may offer.
+// B-5, B-6, B-8, B-21: what a request may offer.
 func TestOffered(t *testing.T) {
 	t.Parallel()
 	offer := func(typ uint16, data ...byte) authenticator.RequestOptions {

@@ -3,7 +3,9 @@ package authenticator
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/asn1"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/ocsp"
 )
 
 // seed adds messages to a corpus, which must not be empty.
@@ -216,5 +219,53 @@ func FuzzAnswer(f *testing.F) {
 		peer, err := p.client.Validate(sent, answer, anyChain)
 		require.NoError(t, err)
 		require.Equal(t, received.Context(), peer.Context())
+	})
+}
+
+// Property: a key that is read is one that may verify, and verifying a signature by
+// it comes back whatever the numbers in it are.
+func FuzzPSSKey(f *testing.F) {
+	var seeds [][]byte
+	for _, params := range [][]byte{nil, sha2Params(crypto.SHA256), pssParams(oidSHA2[crypto.SHA384], oidMGF1, oidSHA2[crypto.SHA384], -1)} {
+		c, err := x509.ParseCertificate(pssLeaf(f, params).Certificate[0])
+		require.NoError(f, err)
+		seeds = append(seeds, c.RawSubjectPublicKeyInfo)
+	}
+	seed(f, seeds...)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		key, err := pssKeyOf(b)
+		if err != nil {
+			require.ErrorIs(t, err, ErrCertificate)
+			return
+		}
+		bits := key.key.(*rsa.PublicKey).N.BitLen()
+		require.True(t, bits >= minRSABits && bits <= maxRSABits)
+		for _, s := range schemeTable {
+			if key.fits(s) {
+				require.Equal(t, keyRSAPSS, s.kind)
+				require.False(t, s.verify(key.key, b, make([]byte, (bits+7)/8)))
+			}
+		}
+	})
+}
+
+// Property: nothing is good but what the CA signed, whatever surrounds it.
+func FuzzCheckStaple(f *testing.F) {
+	cert := ownLeaf().Leaf
+	good := staple(f, cert, nil, nil, newCA().Signer())
+	revoked := staple(f, cert, func(r *ocsp.Response) { r.Status, r.RevokedAt = ocsp.Revoked, now }, nil, newCA().Signer())
+	delegated := staple(f, cert, nil, responder(newKey(), x509.ExtKeyUsageServerAuth, now.Add(-time.Hour), now.Add(time.Hour)), newKey())
+	seed(f, good, revoked, delegated)
+	signed, err := ocsp.ParseResponse(good, nil)
+	require.NoError(f, err)
+	verified := []*x509.Certificate{cert, newCA().Intermediate}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if CheckStaple(b, verified, now) != nil {
+			require.NotEqual(t, good, b)
+			return
+		}
+		accepted, err := ocsp.ParseResponse(b, nil)
+		require.NoError(t, err)
+		require.Equal(t, signed.TBSResponseData, accepted.TBSResponseData)
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"math/big"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -228,5 +229,22 @@ func TestRSAKeySizes(t *testing.T) {
 		} else {
 			require.ErrorIs(t, err, ErrCertificate)
 		}
+	}
+}
+
+// I-17: a modulus that no key generation makes refuses every signature.
+func TestRSAKeyNumbers(t *testing.T) {
+	t.Parallel()
+	even := new(big.Int).Lsh(big.NewInt(1), 2047)
+	for name, pub := range map[string]*rsa.PublicKey{
+		"even modulus":  {N: even, E: 65537},
+		"exponent 1":    {N: new(big.Int).SetBit(even, 0, 1), E: 1},
+		"even exponent": {N: new(big.Int).SetBit(even, 0, 1), E: 2},
+	} {
+		key, err := keyOf(&x509.Certificate{PublicKey: pub})
+		require.NoError(t, err, name)
+		s, ok := lookupScheme(tls.PSSWithSHA256)
+		require.True(t, ok)
+		require.False(t, s.verify(key.key, []byte("content"), make([]byte, 256)), name)
 	}
 }
