@@ -98,6 +98,7 @@ var advices = []struct {
 	{isCheck(verifier.CheckMeasurement), "it runs software that the reference values do not know; update it or them"},
 	{isCheck(verifier.CheckSoftware), "it runs software that the reference values do not know; update it or them"},
 	{isCheck(verifier.CheckInstance), "it is not the machine that the reference values name"},
+	{is(attestation.ErrRejected), "it is not what the reference values name; change it or the reference values"},
 	{is(expat.ErrNotAttested), "start the peer with --attester"},
 	{is(authenticator.ErrRefused), "the peer has nothing to show for this request; start it with --attester"},
 	{is(attestation.ErrMissing), "start the peer with --attester"},

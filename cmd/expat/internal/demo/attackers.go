@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/expat-go/expat"
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmw"
 	"github.com/expat-go/expat/evidence/simulated"
@@ -20,21 +19,20 @@ type relay struct {
 func (r *relay) MediaTypes() []string { return []string{simulated.MediaType} }
 
 func (r *relay) Attest(ctx context.Context, _ attestation.Binding, _ []string) (*cmw.Message, error) {
-	real, err := listen(ctx, r.cast.config(r.cast.server, nil))
-	if err != nil {
-		return nil, err
-	}
 	catch := new(catcher)
 	cfg, err := r.cast.attacker(r.cast.client.name, bluff{}, catch)
 	if err != nil {
 		return nil, err
 	}
-	_, dialErr := expat.Dial(ctx, "tcp", real.addr, cfg)
-	_, serverErr := real.wait()
-	if m := catch.message(); m != nil {
-		return m, nil
+	m, err := meet(ctx, r.cast.config(r.cast.server, nil), cfg)
+	if err != nil {
+		return nil, err
 	}
-	return nil, errors.Join(errors.New("no Evidence to relay"), dialErr, serverErr)
+	defer m.close()
+	if evidence := catch.message(); evidence != nil {
+		return evidence, nil
+	}
+	return nil, errors.Join(errors.New("no Evidence to relay"), m.clientErr, m.serverErr)
 }
 
 // catcher is a Verifier that keeps the Evidence it is to appraise.

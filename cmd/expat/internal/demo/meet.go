@@ -2,8 +2,9 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"net"
-	"time"
+	"sync"
 
 	"github.com/expat-go/expat"
 )
@@ -26,51 +27,32 @@ func (m *meeting) close() {
 // meet connects two sides over TCP on loopback and runs their handshakes. Its own
 // error is trouble with the network; what a side found is in the meeting.
 func meet(ctx context.Context, serverConfig, clientConfig *expat.Config) (*meeting, error) {
-	host, err := listen(ctx, serverConfig)
-	if err != nil {
-		return nil, err
-	}
-	m := new(meeting)
-	m.client, m.clientErr = expat.Dial(ctx, "tcp", host.addr, clientConfig)
-	m.server, m.serverErr = host.wait()
-	return m, nil
-}
-
-// host is a server of one connection.
-type host struct {
-	addr string
-	done chan struct{}
-	conn *expat.Conn // valid once done is closed, as err
-	err  error
-}
-
-func listen(ctx context.Context, cfg *expat.Config) (*host, error) {
+	// Both ends are there before either handshake starts, so that nobody waits
+	// for a peer that never came.
 	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return nil, err
 	}
-	if err := ln.SetDeadline(time.Now().Add(timeout)); err != nil {
+	defer ln.Close()
+	clientEnd, err := new(net.Dialer).DialContext(ctx, "tcp", ln.Addr().String())
+	if err != nil {
 		return nil, err
 	}
-	h := &host{addr: ln.Addr().String(), done: make(chan struct{})}
-	go func() {
-		defer close(h.done)
-		nc, err := ln.Accept()
-		_ = ln.Close()
-		if err != nil {
-			h.err = err
-			return
-		}
-		conn := expat.Server(nc, cfg)
-		if h.err = conn.HandshakeContext(ctx); h.err == nil {
-			h.conn = conn
-		}
-	}()
-	return h, nil
+	serverEnd, err := ln.Accept()
+	if err != nil {
+		return nil, errors.Join(err, clientEnd.Close())
+	}
+	m := new(meeting)
+	var both sync.WaitGroup
+	both.Go(func() { m.server, m.serverErr = handshake(ctx, expat.Server(serverEnd, serverConfig)) })
+	both.Go(func() { m.client, m.clientErr = handshake(ctx, expat.Client(clientEnd, clientConfig)) })
+	both.Wait()
+	return m, nil
 }
 
-// wait returns how the one connection went.
-func (h *host) wait() (*expat.Conn, error) {
-	<-h.done
-	return h.conn, h.err
+func handshake(ctx context.Context, c *expat.Conn) (*expat.Conn, error) {
+	if err := c.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
 }

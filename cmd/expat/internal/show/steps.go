@@ -119,7 +119,7 @@ func doneNote(err error) string {
 }
 
 // maxNote is the width in columns at which a note is cut.
-const maxNote = 43
+const maxNote = 42
 
 // WriteStep prints a step in one line of at most 100 columns.
 func WriteStep(w io.Writer, s Step) error {

@@ -41,8 +41,13 @@ func newCA(now time.Time) (*CA, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A name of its own keeps crypto/x509 from trying another directory's root.
+	var id [4]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return nil, err
+	}
 	root, err := issue(&x509.Certificate{
-		Subject:               pkix.Name{CommonName: "expat serve test root"},
+		Subject:               pkix.Name{CommonName: fmt.Sprintf("expat serve test root %x", id)},
 		NotBefore:             now.Add(-time.Hour),
 		NotAfter:              now.Add(caValidity),
 		KeyUsage:              x509.KeyUsageCertSign,

@@ -1,0 +1,250 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/cmd/expat/internal/demo"
+	"github.com/expat-go/expat/cmd/expat/internal/state"
+	"github.com/expat-go/expat/evidence/simulated"
+	"github.com/expat-go/expat/verifier"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// runLine runs a command line in this process.
+func runLine(stdin io.Reader, args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = Run(context.Background(), args, stdin, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// serveHere runs expat serve in this process until the test or cancel ends it, and
+// returns where it listens.
+func serveHere(t *testing.T, dir string, args ...string) (addr string, cancel func()) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	r, w := io.Pipe()
+	ended := make(chan int, 1)
+	args = append([]string{"serve", "--state", dir, "--attester", "simulated"}, args...)
+	go func() {
+		code := Run(ctx, args, nil, w, io.Discard)
+		_ = w.Close()
+		ended <- code
+	}()
+	line, err := bufio.NewReader(r).ReadString('\n')
+	require.NoError(t, err)
+	cancel = func() {
+		stop()
+		_, _ = io.Copy(io.Discard, r)
+		require.Equal(t, exitOK, <-ended)
+		ended <- exitOK
+	}
+	t.Cleanup(cancel)
+	return strings.TrimSpace(strings.TrimPrefix(line, "listening on ")), cancel
+}
+
+func TestConnect(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "s")
+	addr, _ := serveHere(t, dir, "--verify")
+
+	code, out, errs := runLine(strings.NewReader("from stdin"), "connect", addr, "--state", dir, "--attester", "simulated")
+	require.Equal(t, exitOK, code, errs)
+	require.Equal(t, "from stdin", out)
+
+	large := strings.Repeat("0123456789abcdef", 1<<16)
+	code, out, errs = runLine(strings.NewReader(large), "connect", addr, "--state", dir, "--attester", "simulated")
+	require.Equal(t, exitOK, code, errs)
+	require.True(t, out == large)
+
+	code, out, errs = runLine(strings.NewReader(large+"x"), "connect", addr, "--state", dir, "--attester", "simulated", "--json")
+	require.Equal(t, exitNetwork, code)
+	require.Contains(t, errs, "too large for --json")
+	require.Equal(t, "failed", object(t, out)["outcome"])
+
+	code, out, errs = runLine(nil, "connect", addr, "--state", dir, "--attester", "simulated", "--json", "--message", "\xff\x00")
+	require.Equal(t, exitOK, code, errs)
+	require.Equal(t, "/wA=", object(t, out)["reply_base64"])
+	require.Nil(t, object(t, out)["reply"])
+
+	code, out, errs = runLine(nil, "connect", addr, "--state", dir, "--attester", "simulated", "--json", "--message", "")
+	require.Equal(t, exitOK, code, errs)
+	require.Equal(t, "", object(t, out)["reply"])
+}
+
+func object(t *testing.T, text string) map[string]any {
+	t.Helper()
+	var v map[string]any
+	require.NoError(t, json.Unmarshal([]byte(text), &v), text)
+	return v
+}
+
+// A server that ends takes its connections with it; a client that waits for
+// input ends too.
+func TestServerStopsWithOpenConnection(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "s")
+	addr, cancel := serveHere(t, dir)
+	in, person := io.Pipe()
+	ended := make(chan int, 1)
+	out, w := io.Pipe()
+	go func() {
+		code := Run(context.Background(), []string{"connect", addr, "--state", dir}, in, w, io.Discard)
+		_ = w.Close()
+		ended <- code
+	}()
+	_, err := person.Write([]byte("hi\n"))
+	require.NoError(t, err)
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "hi\n", line)
+	cancel()
+	require.Contains(t, []int{exitOK, exitNetwork}, <-ended)
+	require.NoError(t, person.Close()) // ends the goroutine that reads input
+}
+
+func TestConnectInterrupted(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "s")
+	addr, _ := serveHere(t, dir)
+	ctx, interrupt := context.WithCancel(context.Background())
+	in, person := io.Pipe()
+	defer person.Close()
+	time.AfterFunc(200*time.Millisecond, interrupt)
+	var errs bytes.Buffer
+	code := Run(ctx, []string{"connect", addr, "--state", dir}, in, io.Discard, &errs)
+	require.Equal(t, exitNetwork, code)
+	require.Contains(t, errs.String(), "expat: context canceled; the command was interrupted")
+}
+
+var errBroken = errors.New("broken pipe of the test")
+
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
+
+// Nothing is left behind when what is printed cannot be printed.
+func TestBrokenOutput(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "s")
+	addr, _ := serveHere(t, dir)
+	for _, args := range [][]string{
+		{"demo"}, {"demo", "--json"}, {"version"},
+		{"serve", "--state", dir, "--attester", "simulated"},
+		{"connect", addr, "--state", dir, "--message", "x"},
+		{"connect", addr, "--state", dir, "--message", "x", "--json"},
+	} {
+		var errs bytes.Buffer
+		require.Equal(t, exitNetwork, Run(context.Background(), args, nil, brokenWriter{}, &errs), args)
+		require.Contains(t, errs.String(), errBroken.Error())
+	}
+}
+
+// A listener that breaks ends the server with its error.
+func TestServerListenerFails(t *testing.T) {
+	t.Parallel()
+	f := serveFlags{sideFlags: sideFlags{state: t.TempDir(), attester: "simulated"}, echo: true}
+	s, err := f.server(slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	require.ErrorIs(t, s.run(context.Background(), brokenListener{}), errBroken)
+}
+
+type brokenListener struct{ net.Listener }
+
+func (brokenListener) Accept() (net.Conn, error) { return nil, errBroken }
+func (brokenListener) Close() error              { return nil }
+
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	local := func(stage expat.Stage, alert expat.Alert, err error) error {
+		return fmt.Errorf("somewhere: %w", &expat.Error{Stage: stage, Alert: alert, Side: expat.Local, Err: err})
+	}
+	byPeer := func(alert expat.Alert) error {
+		return &expat.Error{Stage: expat.StageResult, Alert: alert, Side: expat.Peer, Err: expat.ErrPeerAlert}
+	}
+	check := func(c verifier.Check) error {
+		return local(expat.StageAppraise, expat.AlertAttestationRejected, attestation.Reject(&verifier.CheckError{Check: c, Want: "a", Got: "b"}))
+	}
+	tests := []struct {
+		name string
+		err  error
+		code int
+		want string
+	}{
+		{"usage", fmt.Errorf("%w: bad", errUsage), exitUsage, "expat: usage: bad"},
+		{"state", fmt.Errorf("%w: bad", state.ErrState), exitUsage, "expat: state directory: bad"},
+		{"demo", fmt.Errorf("%w: bad", demo.ErrNotAsExpected), exitRefused, "did not go as it must: bad"},
+		{"lines", fmt.Errorf("%w: a\n\n b\x1b", errUsage), exitUsage, "expat: usage: a b?"},
+		{"debug", check(verifier.CheckDebug), exitRefused, `refused at step "appraise": attestation rejected: debug: want a, got b; its memory`},
+		{"instance", check(verifier.CheckInstance), exitRefused, "not the machine"},
+		{"chain", check(verifier.CheckChain), exitRefused, "of a vendor that the policy does not name"},
+		{"vendor", check(verifier.CheckVendor), exitRefused, "change it or the reference values"},
+		{"malformed Evidence", local(expat.StageAppraise, expat.AlertMalformed, attestation.ErrMalformed), exitRefused, `refused at step "appraise"`},
+		{"malformed frame", local(expat.StageHello, expat.AlertMalformed, errBroken), exitNetwork, `failed at step "hello"`},
+		{"no verdict", local(expat.StageAppraise, expat.AlertVerifierUnavailable, attestation.ErrUnavailable), exitNetwork, "failed"},
+		{"no attestation", local(expat.StageAppraise, expat.AlertAttestationRequired, attestation.ErrMissing), exitRefused, "start the peer with --attester"},
+		{"relayed signature", local(expat.StageValidate, expat.AlertWrongConnection, errBroken), exitRefused, `refused at step "validate"`},
+		{"certificate", local(expat.StageValidate, expat.AlertCertificate, errBroken), exitRefused, "refused"},
+		{"TLS certificate", local(expat.StageTLS, expat.AlertCertificate, errBroken), exitNetwork, `failed at step "tls"`},
+		{"timeout", local(expat.StageHello, expat.AlertTimeout, context.DeadlineExceeded), exitNetwork, "slow or silent"},
+		{"peer rejects", byPeer(expat.AlertAttestationRejected), exitRefused, "its log says why"},
+		{"peer demands", byPeer(expat.AlertAttestationRequired), exitRefused, "give --attester simulated"},
+		{"peer is lost", byPeer(expat.AlertInternal), exitNetwork, "the peer's log says why"},
+		{"other", errBroken, exitNetwork, "expat: broken pipe of the test; if it happens again"},
+	}
+	for _, test := range tests {
+		text, code := explain(test.err)
+		require.Equal(t, test.code, code, test.name)
+		require.Contains(t, text, test.want, test.name)
+		require.NotContains(t, text, "\n", test.name)
+	}
+}
+
+// The flag knows every lie that there is.
+func TestLies(t *testing.T) {
+	t.Parallel()
+	names := strings.Split(lieNames(), ", ")
+	require.Len(t, names, 7)
+	seen := make(map[simulated.Lie]bool)
+	for _, name := range names {
+		lies, err := (&sideFlags{lie: name}).lies()
+		require.NoError(t, err)
+		require.Len(t, lies, 1)
+		require.Equal(t, name, lies[0].String())
+		seen[lies[0]] = true
+	}
+	require.Len(t, seen, 7)
+	require.Contains(t, (lastLie + 1).String(), "lie 8", "a lie that the flag does not know")
+	lies, err := (&sideFlags{}).lies()
+	require.NoError(t, err)
+	require.Empty(t, lies)
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	end := fmt.Sprintf(" %s %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	require.Equal(t, "expat (unknown)"+end, version(nil))
+	info := &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}}
+	require.Equal(t, "expat v1.2.3"+end, version(info))
+	info.Settings = []debug.BuildSetting{{Key: "vcs.revision", Value: "0123456789abcdef"}, {Key: "vcs.modified", Value: "true"}}
+	require.Equal(t, "expat v1.2.3 commit 0123456789ab modified"+end, version(info))
+}
