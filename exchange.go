@@ -108,12 +108,13 @@ func (x *exchange) handle(ctx context.Context, t wire.Type, payload []byte) *Err
 // receive reads a frame, until ctx ends.
 func (x *exchange) receive(ctx context.Context) (wire.Type, []byte, error) {
 	t, payload, err := wire.Read(x.tls, x.maxAuth)
+	ended := x.conn.ended(ctx)
 	switch {
 	case err == nil:
 		x.Trace.received(Frame{Name: t.String(), Size: wire.HeaderSize + len(payload)})
 		return t, payload, nil
-	case ctx.Err() != nil:
-		return 0, nil, fmt.Errorf("waiting for %s: %w", x.state.awaited(), over(ctx))
+	case ended != nil:
+		return 0, nil, fmt.Errorf("waiting for %s: %w", x.state.awaited(), ended)
 	case errors.Is(err, wire.ErrType):
 		return 0, nil, fmt.Errorf("%w (application data before the exchange is done?)", err)
 	case errors.Is(err, wire.ErrTooLarge):

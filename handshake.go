@@ -50,8 +50,8 @@ func (c *Conn) handshake(ctx context.Context) *Error {
 	ctx, cancel := context.WithTimeout(ctx, c.prepared.timeout)
 	defer cancel()
 	if err := c.tls.HandshakeContext(ctx); err != nil {
-		if ctx.Err() != nil {
-			err = over(ctx)
+		if ended := c.ended(ctx); ended != nil {
+			err = ended
 		}
 		return failed(StageTLS, tlsFailure(err, c.foreign))
 	}
@@ -85,6 +85,18 @@ func (c *Conn) handshake(ctx context.Context) *Error {
 		return failed(StageResult, over(ctx))
 	}
 	c.open(x)
+	return nil
+}
+
+// ended says why a handshake within ctx is over: Close, which ctx may be a moment
+// late to follow, or ctx itself. It is nil if the handshake may go on.
+func (c *Conn) ended(ctx context.Context) error {
+	switch {
+	case c.life.Err() != nil:
+		return over(c.life)
+	case ctx.Err() != nil:
+		return over(ctx)
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -60,8 +61,14 @@ func meet(t testing.TB, victim authenticator.Role, direction string, change ...f
 
 func (w *world) meet(t testing.TB, victim authenticator.Role, direction string, change ...func(*Config)) *rogue {
 	t.Helper()
-	cc, sc := w.configs(direction)
 	cn, sn := tlspair.Pipe(t)
+	return w.meetOver(t, cn, sn, victim, direction, change...)
+}
+
+// meetOver is meet over any two ends.
+func (w *world) meetOver(t testing.TB, cn, sn net.Conn, victim authenticator.Role, direction string, change ...func(*Config)) *rogue {
+	t.Helper()
+	cc, sc := w.configs(direction)
 	r := &rogue{TB: t, result: make(chan error, 1)}
 	own := w.client
 	if victim == authenticator.Client {
