@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Values[running] = make(map[string]*process)
+			env.Vars = append(env.Vars, noExitSleep)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -43,6 +44,10 @@ func TestScripts(t *testing.T) {
 		},
 	})
 }
+
+// noExitSleep spares each process the second that the race detector sleeps when it
+// ends.
+const noExitSleep = "GORACE=atexit_sleep_ms=0"
 
 // exits runs a command and demands an exit code: exits CODE COMMAND...
 func exits(ts *testscript.TestScript, _ bool, args []string) {
@@ -61,9 +66,9 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// running is the key of the processes that start has started.
 type key string
 
+// running is the key of the processes that start has started.
 const running key = "running"
 
 type process struct {
@@ -77,6 +82,7 @@ type process struct {
 func start(ts *testscript.TestScript, _ bool, args []string) {
 	p := &process{cmd: exec.Command(args[1], args[2:]...), stderr: new(bytes.Buffer), ended: make(chan error, 1)}
 	p.cmd.Dir, p.cmd.Stderr = ts.MkAbs("."), p.stderr
+	p.cmd.Env = append(os.Environ(), noExitSleep)
 	out, err := p.cmd.StdoutPipe()
 	ts.Check(err)
 	ts.Check(p.cmd.Start())

@@ -109,6 +109,23 @@ func TestAttackAccepted(t *testing.T) {
 	require.Contains(t, b.String(), "2 of 3 attacks refused")
 }
 
+// The attacker without a TEE gets in where the server does not ask.
+func TestDowngradeAccepted(t *testing.T) {
+	t.Parallel()
+	c, err := newCast(Options{})
+	require.NoError(t, err)
+	a := attacks()[2]
+	configs := a.configs
+	a.configs = func(c *cast) (*expat.Config, *expat.Config, error) {
+		s, k, err := configs(c)
+		s.Verifier = nil
+		return s, k, err
+	}
+	done, err := a.try(context.Background(), c)
+	require.NoError(t, err)
+	require.Equal(t, Accepted, done.Outcome)
+}
+
 // Refused is not enough: it must be for the reason that is being shown.
 func TestRefusedForAnotherReason(t *testing.T) {
 	t.Parallel()

@@ -64,36 +64,16 @@ func Create(path string, now time.Time) (*Trust, *Keys, error) {
 	if err := os.MkdirAll(path, modeDir); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w; choose another with --state", ErrState, err)
 	}
-	primary := []struct {
-		name string
-		mode fs.FileMode
-		new  func() ([]byte, error)
+	for _, f := range []struct {
+		name    string
+		mode    fs.FileMode
+		content func() ([]byte, error)
 	}{
-		{CAKeyFile, modeKeys, func() ([]byte, error) {
-			ca, err := newCA(now)
-			if err != nil {
-				return nil, err
-			}
-			return ca.marshal()
-		}},
-		{VendorKeyFile, modeKeys, func() ([]byte, error) {
-			vendor, err := simulated.NewVendor("expat serve test", now)
-			if err != nil {
-				return nil, err
-			}
-			b, err := vendor.MarshalPEM()
-			return append([]byte(keysHeader), b...), err
-		}},
-		{ReferenceFile, modePublic, func() ([]byte, error) {
-			r, err := newReference()
-			if err != nil {
-				return nil, err
-			}
-			return r.marshal()
-		}},
-	}
-	for _, f := range primary {
-		if _, err := d.keep(f.name, f.mode, f.new); err != nil {
+		{CAKeyFile, modeKeys, func() ([]byte, error) { return newCAFile(now) }},
+		{VendorKeyFile, modeKeys, func() ([]byte, error) { return newVendorFile(now) }},
+		{ReferenceFile, modePublic, newReferenceFile},
+	} {
+		if _, err := d.keep(f.name, f.mode, f.content); err != nil {
 			return nil, nil, d.unusable(f.name, err)
 		}
 	}
@@ -101,20 +81,51 @@ func Create(path string, now time.Time) (*Trust, *Keys, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	for name, want := range map[string][]byte{
-		CAFile:   encodeRoot(caComment, keys.CA.root),
-		RootFile: encodeRoot(rootComment, keys.Vendor.Root()),
-	} {
-		got, err := d.keep(name, modePublic, func() ([]byte, error) { return want, nil })
-		if err == nil && !bytes.Equal(got, want) {
-			err = errors.New("it does not belong to the keys beside it")
-		}
-		if err != nil {
-			return nil, nil, d.unusable(name, err)
-		}
+	if err := d.keepRoot(CAFile, encodeRoot(caComment, keys.CA.root)); err != nil {
+		return nil, nil, err
+	}
+	if err := d.keepRoot(RootFile, encodeRoot(rootComment, keys.Vendor.Root())); err != nil {
+		return nil, nil, err
 	}
 	trust, err := Load(path, now)
 	return trust, keys, err
+}
+
+func newCAFile(now time.Time) ([]byte, error) {
+	ca, err := newCA(now)
+	if err != nil {
+		return nil, err
+	}
+	return ca.marshal()
+}
+
+func newVendorFile(now time.Time) ([]byte, error) {
+	vendor, err := simulated.NewVendor("expat serve test", now)
+	if err != nil {
+		return nil, err
+	}
+	b, err := vendor.MarshalPEM()
+	return append([]byte(keysHeader), b...), err
+}
+
+func newReferenceFile() ([]byte, error) {
+	r, err := newReference()
+	if err != nil {
+		return nil, err
+	}
+	return r.marshal()
+}
+
+// keepRoot demands that a root is the one that follows from the keys.
+func (d dir) keepRoot(name string, want []byte) error {
+	got, err := d.keep(name, modePublic, func() ([]byte, error) { return want, nil })
+	if err == nil && !bytes.Equal(got, want) {
+		err = errors.New("it does not belong to the keys beside it")
+	}
+	if err != nil {
+		return d.unusable(name, err)
+	}
+	return nil
 }
 
 // Load reads what a client needs to judge the server. The error wraps [ErrState]
