@@ -187,8 +187,11 @@ func (o *opened) stop() {
 // CloseWrite ends the stream in one direction; the peer reads io.EOF. It fails
 // before the handshake is complete.
 func (c *Conn) CloseWrite() error {
-	if c.phase.Load() == phaseNew {
+	switch c.phase.Load() {
+	case phaseNew:
 		return errors.New("expat: CloseWrite before the handshake is complete")
+	case phaseExpired:
+		return errExpired
 	}
 	return c.explain(c.tls.CloseWrite())
 }
