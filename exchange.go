@@ -207,8 +207,11 @@ func (x *exchange) abort(ctx context.Context, e *Error) {
 		return
 	}
 	// Closing a socket that holds unread bytes resets it, which can take the
-	// last word away from the peer: read what is under way, within limits.
-	_ = x.tls.SetReadDeadline(time.Now().Add(grace))
+	// last word away from the peer: read what is under way, within limits. The
+	// end of our stream lets a peer that does the same stop at once.
+	limit := time.AfterFunc(grace, func() { _ = x.conn.net.Close() })
+	defer limit.Stop()
+	_ = x.tls.CloseWrite()
 	_, _ = io.CopyN(io.Discard, x.tls, int64(x.maxAuth)+wire.MaxRequest)
 }
 
