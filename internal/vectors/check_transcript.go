@@ -3,7 +3,6 @@ package vectors
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
 	"time"
 
@@ -68,6 +67,7 @@ type observer struct {
 	in      *transcriptInput
 	keys    *keyring
 	session *authenticator.Session
+	ownSPKI []byte // nil: the observer does not attest
 
 	own, peer  *helloFrame
 	request    *authenticator.Request // own, or nil
@@ -87,6 +87,13 @@ func runTranscript(k *keyring, in *transcriptInput) (outcome, error) {
 		return outcome{}, err
 	}
 	o := &observer{in: in, keys: k, session: s}
+	if in.Identity != nil {
+		id, err := k.identity(*in.Identity)
+		if err != nil {
+			return outcome{}, err
+		}
+		o.ownSPKI = spkiOf(id.Certificate[0])
+	}
 	if err := o.begin(); err != nil {
 		return outcome{}, err
 	}
@@ -253,18 +260,8 @@ func (o *observer) receivedAuthenticator(payload []byte) (string, error) {
 		_, err = reasonOf(err, authenticatorSentinels)
 		return "authenticator", err
 	}
-	if own := o.in.Identity; own != nil {
-		id, err := o.keys.identity(*own)
-		if err != nil {
-			return "", err
-		}
-		leaf, err := x509.ParseCertificate(id.Certificate[0])
-		if err != nil {
-			return "", err
-		}
-		if bytes.Equal(leaf.RawSubjectPublicKeyInfo, peer.SPKI()) {
-			return "reflected", nil
-		}
+	if bytes.Equal(o.ownSPKI, peer.SPKI()) {
+		return "reflected", nil
 	}
 	return o.appraise(peer)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -105,27 +106,39 @@ func generic(data []byte) (v any, err error) {
 
 // difference returns "" for equal values.
 func difference(at string, want, got any) string {
-	w, isMap := want.(map[string]any)
-	g, both := got.(map[string]any)
-	if !isMap || !both {
-		if reflect.DeepEqual(want, got) {
+	switch w := want.(type) {
+	case map[string]any:
+		if g, ok := got.(map[string]any); ok {
+			return memberDifference(at, w, g)
+		}
+	case []any:
+		if g, ok := got.([]any); ok && len(w) == len(g) {
+			for i := range w {
+				if d := difference(fmt.Sprintf("%s[%d]", at, i), w[i], g[i]); d != "" {
+					return d
+				}
+			}
 			return ""
 		}
-		return fmt.Sprintf("%s: file has %s, computed %s", strings.TrimPrefix(at, "."), brief(want), brief(got))
 	}
-	var keys []string
-	for k := range w {
-		keys = append(keys, k)
+	if reflect.DeepEqual(want, got) {
+		return ""
 	}
-	for k := range g {
-		if _, ok := w[k]; !ok {
-			keys = append(keys, k)
+	return fmt.Sprintf("%s: file has %s, computed %s", strings.TrimPrefix(at, "."), brief(want), brief(got))
+}
+
+func memberDifference(at string, want, got map[string]any) string {
+	for _, k := range slices.Sorted(maps.Keys(want)) {
+		if _, ok := got[k]; !ok {
+			return strings.TrimPrefix(at+"."+k, ".") + ": no such member is defined"
+		}
+		if d := difference(at+"."+k, want[k], got[k]); d != "" {
+			return d
 		}
 	}
-	slices.Sort(keys)
-	for _, k := range keys {
-		if d := difference(at+"."+k, w[k], g[k]); d != "" {
-			return d
+	for _, k := range slices.Sorted(maps.Keys(got)) {
+		if _, ok := want[k]; !ok {
+			return strings.TrimPrefix(at+"."+k, ".") + ": missing"
 		}
 	}
 	return ""
@@ -179,8 +192,6 @@ func (c *Case) checkForm(reasons []string) error {
 		return fmt.Errorf("the id does not match %v", idPattern)
 	case c.Comment == "":
 		return errors.New("no comment")
-	case len(c.Input) == 0:
-		return errors.New("no input")
 	case c.Result == resultValid && c.Reason != "":
 		return errors.New("a valid case has a reason")
 	case c.Result == resultValid && len(c.Expected) == 0:
