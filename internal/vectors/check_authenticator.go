@@ -213,7 +213,7 @@ func (in *authenticatorInput) remake(id tls.Certificate, peer *authenticator.Pee
 	}
 	received, err := sender.ReceiveRequest(*in.Request)
 	if err != nil {
-		return fmt.Errorf("ReceiveRequest: %w", err)
+		return fmt.Errorf("the sender does not take the request: %w", err)
 	}
 	id.Certificate = nil
 	for _, c := range peer.Chain().Certificates {
@@ -225,10 +225,10 @@ func (in *authenticatorInput) remake(id tls.Certificate, peer *authenticator.Pee
 	}
 	again, err := sender.Authenticate(context.Background(), received, identity, peer.Entries()[0].Extensions...)
 	if err != nil {
-		return fmt.Errorf("Authenticate: %w", err)
+		return fmt.Errorf("the sender does not authenticate: %w", err)
 	}
 	if identity.Leaf().PublicKeyAlgorithm.String() == "Ed25519" && !bytes.Equal(again, in.Authenticator) {
-		return errors.New("Authenticate makes other bytes")
+		return errors.New("what the sender makes anew has other bytes")
 	}
 	s, err := session(&in.Connection, otherSide(in.Sender))
 	if err != nil {
@@ -239,7 +239,7 @@ func (in *authenticatorInput) remake(id tls.Certificate, peer *authenticator.Pee
 		return err
 	}
 	if _, err := s.Validate(r, again, authenticator.ValidateOptions{VerifyChain: authenticator.AcceptAnyChain}); err != nil {
-		return fmt.Errorf("Validate of what Authenticate made: %w", err)
+		return fmt.Errorf("what the sender makes anew is refused: %w", err)
 	}
 	return nil
 }
@@ -261,14 +261,14 @@ func (in *authenticatorInput) refused() (outcome, error) {
 	}
 	received, err := sender.ReceiveRequest(in.request())
 	if err != nil {
-		return outcome{}, fmt.Errorf("ReceiveRequest: %w", err)
+		return outcome{}, fmt.Errorf("the sender does not take the request: %w", err)
 	}
 	again, err := sender.Refuse(received)
 	if err != nil {
 		return outcome{}, err
 	}
 	if !bytes.Equal(again, in.Authenticator) {
-		return outcome{}, errors.New("Refuse makes other bytes")
+		return outcome{}, errors.New("what the sender makes anew has other bytes")
 	}
 	empty := encodeCertificate(r.context, nil, nil)
 	return outcome{reason: reasonRefused, value: refusalExpected{
