@@ -1,0 +1,303 @@
+package attacktest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/authenticator"
+	"github.com/expat-go/expat/internal/wire"
+)
+
+// peer is the attacker's end of one connection to a victim: frames driven by
+// hand on a TLS connection of its own.
+type peer struct {
+	*scene
+	raw     net.Conn
+	tls     *tls.Conn // nil before secure
+	role    authenticator.Role
+	session *authenticator.Session
+	party   *Party
+	id      *authenticator.Identity // of party
+	stage   expat.Stage             // how far we have come
+
+	hello  wire.HelloMap                  // the victim's
+	asking []byte                         // the victim's REQUEST
+	asked  *authenticator.ReceivedRequest // the same, received
+
+	client chan clientEnd // what became of a victim that is a client; else nil
+}
+
+type clientEnd struct {
+	conn net.Conn
+	err  error
+}
+
+// tlsOptions vary the TLS handshake of the attacker.
+type tlsOptions func(*tls.Config)
+
+// reach connects to the victim, without TLS. A client victim runs from here.
+func (s *scene) reach(ctx context.Context) (*peer, error) {
+	if !s.victim.isClient() {
+		nc, err := s.target.Dial(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("dial: %w", err)
+		}
+		return s.newPeer(ctx, nc, authenticator.Client, s.target.AsClient)
+	}
+	theirs, ours, err := loopback(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.newPeer(ctx, ours, authenticator.Server, s.target.AsServer)
+	if err != nil {
+		return nil, err
+	}
+	p.client = make(chan clientEnd, 1)
+	go func() {
+		c, err := s.target.Client(ctx, theirs)
+		if err != nil {
+			_ = theirs.Close()
+		}
+		p.client <- clientEnd{c, err}
+	}()
+	return p, nil
+}
+
+func (s *scene) newPeer(ctx context.Context, nc net.Conn, role authenticator.Role, party *Party) (*peer, error) {
+	p := &peer{scene: s, raw: nc, role: role, party: party, stage: expat.StageTLS}
+	s.cleanup(func() { _ = nc.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
+	s.cleanup(func() { stop() })
+	if len(party.Identity.Certificate) > 0 {
+		id, err := authenticator.NewIdentity(party.Identity)
+		if err != nil {
+			return nil, err
+		}
+		p.id = id
+	}
+	return p, nil
+}
+
+// secure does the TLS handshake.
+func (p *peer) secure(ctx context.Context, change ...tlsOptions) error {
+	cfg := p.tlsConfig(change...)
+	if p.role == authenticator.Client {
+		p.tls = tls.Client(p.raw, cfg)
+	} else {
+		p.tls = tls.Server(p.raw, cfg)
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.options.Prompt)
+	defer cancel()
+	if err := p.tls.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	p.stage = expat.StageNegotiate
+	return nil
+}
+
+func (p *peer) tlsConfig(change ...tlsOptions) *tls.Config {
+	cfg := &tls.Config{
+		ServerName:         p.target.ServerName,
+		InsecureSkipVerify: true, // an attacker does not ask whom he attacks
+		NextProtos:         []string{p.target.alpn()},
+		MinVersion:         tls.VersionTLS13,
+	}
+	if p.id != nil {
+		cfg.Certificates = []tls.Certificate{p.party.Identity}
+	}
+	for _, f := range change {
+		f(cfg)
+	}
+	return cfg
+}
+
+// meet connects to the victim and does the TLS handshake.
+func (s *scene) meet(ctx context.Context, change ...tlsOptions) (*peer, error) {
+	p, err := s.reach(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.secure(ctx, change...); err != nil {
+		return nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	p.session, err = authenticator.NewSession(p.tls.ConnectionState(), p.role)
+	return p, err
+}
+
+// fresh is a Session of this connection on which no context is used.
+func (p *peer) fresh(self authenticator.Role) (*authenticator.Session, error) {
+	return authenticator.NewSession(p.tls.ConnectionState(), self)
+}
+
+func opposite(r authenticator.Role) authenticator.Role {
+	return authenticator.Client + authenticator.Server - r
+}
+
+// write sends bytes. The victim may have closed already, which shows in what it
+// says, so an error is of no interest.
+func (p *peer) write(b []byte) {
+	_ = p.tls.SetWriteDeadline(time.Now().Add(p.options.Prompt))
+	_, _ = p.tls.Write(b)
+}
+
+func (p *peer) send(t wire.Type, payload []byte) error {
+	b, err := wire.Append(nil, t, payload)
+	if err != nil {
+		return err
+	}
+	switch t {
+	case wire.Hello:
+		p.stage = expat.StageHello
+	case wire.Request:
+		p.stage = expat.StageRequest
+	case wire.Authenticator:
+		p.stage = expat.StageValidate
+	case wire.Result:
+		p.stage = expat.StageResult
+	}
+	p.write(b)
+	return nil
+}
+
+// parts are what a HELLO says of its sender.
+func (p *peer) says(asks, attests bool) wire.HelloMap {
+	h := wire.HelloMap{WillRequest: asks, CanAttest: attests, Models: wire.BackgroundCheck | wire.Passport, MaxAuthenticator: wire.MaxMaxAuthenticator}
+	if asks {
+		h.MediaTypes = p.target.mediaTypes()
+	}
+	return h
+}
+
+func (p *peer) sendHello(asks, attests bool) error {
+	b, err := p.says(asks, attests).Encode()
+	if err != nil {
+		return err
+	}
+	return p.send(wire.Hello, b)
+}
+
+// read expects a frame within Prompt.
+func (p *peer) read(want wire.Type) ([]byte, error) {
+	_ = p.tls.SetReadDeadline(time.Now().Add(p.options.Prompt))
+	t, payload, err := wire.Read(p.tls, wire.MaxMaxAuthenticator)
+	if err != nil {
+		return nil, fmt.Errorf("waiting for %v: %w", want, err)
+	}
+	if t != want {
+		return nil, fmt.Errorf("waiting for %v: victim sent %s", want, describe(t, payload))
+	}
+	return payload, nil
+}
+
+func describe(t wire.Type, payload []byte) string {
+	if t == wire.Alert {
+		if code, err := wire.ParseAlert(payload); err == nil {
+			return "ALERT " + alertText(code)
+		}
+	}
+	if t == wire.Result {
+		if m, err := wire.ParseResult(payload); err == nil {
+			return "RESULT " + alertText(m.Code)
+		}
+	}
+	return t.String()
+}
+
+// receive reads the victim's HELLO, and its REQUEST if it asks.
+func (p *peer) receive() error {
+	b, err := p.read(wire.Hello)
+	if err != nil {
+		return err
+	}
+	if p.hello, err = wire.ParseHello(b); err != nil {
+		return err
+	}
+	if !p.hello.WillRequest {
+		return nil
+	}
+	if p.asking, err = p.read(wire.Request); err != nil {
+		return err
+	}
+	p.asked, err = p.session.ReceiveRequest(p.asking)
+	return err
+}
+
+// begin says HELLO and reads the victim's.
+func (p *peer) begin(asks, attests bool) error {
+	if err := p.sendHello(asks, attests); err != nil {
+		return err
+	}
+	return p.receive()
+}
+
+// answer makes the authenticator for the victim's request with an identity and
+// an Attester of choice; a nil Attester leaves the Evidence out.
+func (p *peer) answer(ctx context.Context, id *authenticator.Identity, a attestation.Attester) ([]byte, error) {
+	return p.answerTo(ctx, p.session, p.asked, id, a)
+}
+
+func (p *peer) answerTo(ctx context.Context, s *authenticator.Session, asked *authenticator.ReceivedRequest, id *authenticator.Identity, a attestation.Attester) ([]byte, error) {
+	var leaf []authenticator.Extension
+	if a != nil {
+		e, err := attestation.Attest(ctx, p.target.profile(), asked, id, a, a.MediaTypes())
+		if err != nil {
+			return nil, err
+		}
+		leaf = append(leaf, e)
+	}
+	return s.Authenticate(ctx, asked, id, leaf...)
+}
+
+// honest answers the victim's request as it should be answered, if it asks.
+func (p *peer) honest(ctx context.Context) error {
+	if p.asked == nil {
+		return nil
+	}
+	if p.party.Attester == nil {
+		return errors.New("the victim asks, and the Target has no Attester for this side")
+	}
+	b, err := p.answer(ctx, p.id, p.party.Attester)
+	if err != nil {
+		return err
+	}
+	if err := p.send(wire.Authenticator, b); err != nil {
+		return err
+	}
+	if b, err = p.read(wire.Result); err != nil {
+		return err
+	}
+	m, err := wire.ParseResult(b)
+	if err == nil && m.Code != 0 {
+		err = fmt.Errorf("RESULT %s for an honest authenticator", alertText(m.Code))
+	}
+	p.lifetime = m.Lifetime
+	return err
+}
+
+// loopback returns the two ends of a TCP connection.
+func loopback(ctx context.Context) (a, b net.Conn, err error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer ln.Close()
+	// The connection is complete once it is in the listener's queue.
+	if a, err = new(net.Dialer).DialContext(ctx, "tcp", ln.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	if b, err = ln.Accept(); err != nil {
+		_ = a.Close()
+		return nil, nil, err
+	}
+	if a.LocalAddr().String() != b.RemoteAddr().String() {
+		_, _ = a.Close(), b.Close()
+		return nil, nil, errors.New("somebody else connected to a socket of the test")
+	}
+	return a, b, nil
+}

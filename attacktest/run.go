@@ -1,0 +1,301 @@
+package attacktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/expat-go/expat/internal/wire"
+)
+
+// attack is an Attack and how to carry it out.
+type attack struct {
+	Attack
+	// slow attacks wait for the victim's deadline, beside all others.
+	slow bool
+	// mutual attacks need a victim that both asks and attests.
+	mutual bool
+	// try attacks. Its error means that the attack could not be carried out;
+	// [inapplicable] that it makes no sense here.
+	try func(ctx context.Context, s *scene) (verdict, error)
+}
+
+// inapplicable is why an attack cannot be made on a Target.
+type inapplicable string
+
+func (i inapplicable) Error() string { return string(i) }
+
+// facts are what honest connections showed of a victim.
+type facts struct {
+	asks, attests bool
+	lifetime      time.Duration // of its verdict on us; 0: as long as the connection
+}
+
+// scene is one attack under way. It is used by one goroutine.
+type scene struct {
+	facts
+	target   *Target
+	options  Options
+	victim   Victim
+	cleanups []func()
+}
+
+func (s *scene) cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
+
+func (s *scene) close() {
+	for _, f := range slices.Backward(s.cleanups) {
+		f()
+	}
+}
+
+// Attacks describes all attacks, in the order in which [Run] reports them.
+func Attacks() []Attack {
+	var out []Attack
+	for _, a := range suite() {
+		out = append(out, a.Attack)
+	}
+	return out
+}
+
+// Run attacks a Target and returns what came of each attack, in the order of
+// [Attacks]. The error is for what keeps the run from meaning anything: a Target
+// that cannot be used ([ErrTarget]), a victim that refuses honest peers
+// ([ErrHonest]), or the end of ctx.
+func Run(ctx context.Context, t Target, o Options) ([]Outcome, error) {
+	o, err := o.filled()
+	if err != nil {
+		return nil, err
+	}
+	if err := t.check(); err != nil {
+		return nil, err
+	}
+	attacks, err := chosen(o.Only)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	r := &run{target: &t, options: o, places: make(chan struct{}, o.Parallel)}
+	if err := r.learn(ctx); err != nil {
+		return nil, err
+	}
+	outcomes := r.all(ctx, attacks)
+	if ctx.Err() != nil {
+		return outcomes, context.Cause(ctx)
+	}
+	return outcomes, r.stillServes(ctx)
+}
+
+func chosen(only []string) ([]attack, error) {
+	all := suite()
+	if len(only) == 0 {
+		return all, nil
+	}
+	for _, name := range only {
+		if !slices.ContainsFunc(all, func(a attack) bool { return a.Name == name }) {
+			return nil, fmt.Errorf("%w: there is no attack %q", ErrTarget, name)
+		}
+	}
+	return slices.DeleteFunc(all, func(a attack) bool { return !slices.Contains(only, a.Name) }), nil
+}
+
+type run struct {
+	target  *Target
+	options Options
+	places  chan struct{}
+
+	endpoint, client facts
+}
+
+// all tries the attacks.
+func (r *run) all(ctx context.Context, attacks []attack) []Outcome {
+	outcomes := make([]Outcome, len(attacks))
+	var wg sync.WaitGroup
+	start := func(i int) {
+		wg.Go(func() {
+			if !attacks[i].slow {
+				r.places <- struct{}{}
+				defer func() { <-r.places }()
+			}
+			outcomes[i] = r.one(ctx, attacks[i])
+		})
+	}
+	for i := range attacks {
+		start(i)
+	}
+	wg.Wait()
+	return outcomes
+}
+
+// one tries an attack.
+func (r *run) one(ctx context.Context, a attack) Outcome {
+	out := Outcome{Attack: a.Attack}
+	s, err := r.scene(a)
+	start := time.Now()
+	var v verdict
+	if err == nil {
+		v, err = a.try(ctx, s)
+		s.close()
+	}
+	out.Took = time.Since(start)
+	out.Milliseconds = float64(out.Took.Microseconds()) / 1000
+	var not inapplicable
+	switch {
+	case errors.As(err, &not):
+		out.Outcome, out.Note = NotApplicable, not.Error()
+	case err != nil:
+		out.Outcome, out.Note = NotTried, err.Error()
+	default:
+		out.Outcome, out.Step, out.Alert, out.Note = v.result, string(v.step), v.alert, v.note
+	}
+	return out
+}
+
+// scene sets the scene for an attack, or says why it makes no sense.
+func (r *run) scene(a attack) (*scene, error) {
+	s := &scene{target: r.target, options: r.options, victim: a.Victim, facts: r.endpoint}
+	if a.Victim.isClient() {
+		if r.target.Client == nil {
+			return nil, inapplicable("the Target has no Client")
+		}
+		s.facts = r.client
+	}
+	switch {
+	case a.mutual && !(s.asks && s.attests):
+		return nil, inapplicable("the victim does not both ask and attest")
+	case a.Victim.isRelying() && !s.asks:
+		return nil, inapplicable("the victim does not ask for attestation")
+	case !a.Victim.isRelying() && !s.attests:
+		return nil, inapplicable("the victim does not attest")
+	}
+	return s, nil
+}
+
+// ErrHonest: a victim refuses honest peers, so that its refusals mean nothing.
+var ErrHonest = errors.New("attacktest: an honest connection was refused")
+
+// learn makes an honest connection to each victim, and notes what it does.
+func (r *run) learn(ctx context.Context) error {
+	var err error
+	if r.endpoint, err = r.honest(ctx, EndpointRelying); err != nil {
+		return fmt.Errorf("%w by the endpoint: %w", ErrHonest, err)
+	}
+	if r.target.Client == nil {
+		return nil
+	}
+	if r.client, err = r.honest(ctx, ClientRelying); err != nil {
+		return fmt.Errorf("%w by the client: %w", ErrHonest, err)
+	}
+	return nil
+}
+
+// stillServes makes honest connections after the attacks.
+func (r *run) stillServes(ctx context.Context) error {
+	if err := r.learn(ctx); err != nil {
+		return fmt.Errorf("after the attacks: %w", err)
+	}
+	return nil
+}
+
+// honest makes one honest connection, on which both sides ask if the victim
+// attests.
+func (r *run) honest(ctx context.Context, victim Victim) (facts, error) {
+	s := &scene{target: r.target, options: r.options, victim: victim}
+	defer s.close()
+	p, err := s.meet(ctx)
+	if err != nil {
+		return facts{}, err
+	}
+	// The victim's HELLO does not wait for ours.
+	if err := p.receive(); err != nil {
+		return facts{}, err
+	}
+	s.asks, s.attests = p.hello.WillRequest, p.hello.CanAttest
+	if err := p.sendHello(s.attests, p.party.Attester != nil); err != nil {
+		return facts{}, err
+	}
+	if err := p.honest(ctx); err != nil {
+		return facts{}, err
+	}
+	if s.attests {
+		if err := p.judge(0); err != nil {
+			return facts{}, err
+		}
+	}
+	return s.facts, p.opened(ctx)
+}
+
+// judge asks a victim that attests, and accepts what it shows for a time; 0 is
+// as long as the connection.
+func (p *peer) judge(lifetime time.Duration) error {
+	q, err := p.session.NewRequest(p.offer())
+	if err != nil {
+		return err
+	}
+	if err := p.send(wire.Request, q.Bytes()); err != nil {
+		return err
+	}
+	b, err := p.read(wire.Authenticator)
+	if err != nil {
+		return err
+	}
+	if _, err := p.session.Validate(q, b, anyChain); err != nil {
+		return err
+	}
+	b, err = wire.ResultMap{Lifetime: lifetime}.Encode()
+	if err != nil {
+		return err
+	}
+	return p.send(wire.Result, b)
+}
+
+// opened checks that a client victim takes the connection for open. Of the
+// endpoint nothing more can be seen.
+func (p *peer) opened(ctx context.Context) error {
+	if p.client == nil {
+		return nil
+	}
+	select {
+	case end := <-p.client:
+		if end.err == nil {
+			p.cleanup(func() { _ = end.conn.Close() })
+		}
+		return end.err
+	case <-time.After(p.options.Prompt):
+		return errors.New("the client does not come back")
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// T is what [Test] needs of a *testing.T.
+type T interface {
+	Helper()
+	Context() context.Context
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// Test runs the attacks as part of a test, which fails for each that was accepted
+// or could not be tried. What is not applicable is logged with the reason.
+func Test(t T, target Target, o Options) {
+	t.Helper()
+	outcomes, err := Run(t.Context(), target, o)
+	for _, out := range outcomes {
+		switch out.Outcome {
+		case Refused:
+		case NotApplicable:
+			t.Logf("%s, %s: not applicable: %s", out.Name, out.Victim, out.Note)
+		default:
+			t.Errorf("%s (%s), %s: %s at step %q: %s\n\tattacker: %s\n\tmust be refused by: %s",
+				out.Name, out.Requirement, out.Victim, out.Outcome, out.Step, out.Note, out.Does, out.Defence)
+		}
+	}
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+}

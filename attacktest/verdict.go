@@ -1,0 +1,124 @@
+package attacktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/internal/wire"
+)
+
+// verdict is how a victim reacted.
+type verdict struct {
+	result Result
+	step   expat.Stage
+	alert  string
+	note   string
+}
+
+func refusedAt(step expat.Stage, alert string) verdict { return verdict{Refused, step, alert, ""} }
+
+func (p *peer) accepted(format string, args ...any) verdict {
+	return verdict{Accepted, p.stage, "", fmt.Sprintf(format, args...)}
+}
+
+// verdict waits until the victim has refused, and no longer than the given time.
+// It has accepted if it sends one of the given frames, or application data, if it
+// stays silent, and, where it is a client, if it opens the connection.
+func (p *peer) verdict(ctx context.Context, within time.Duration, goesAlong ...wire.Type) (verdict, error) {
+	v := p.onTheWire(within, goesAlong)
+	return p.andClient(ctx, v)
+}
+
+func (p *peer) onTheWire(within time.Duration, goesAlong []wire.Type) verdict {
+	if err := p.tls.SetReadDeadline(time.Now().Add(within)); err != nil {
+		return refusedAt(p.stage, "")
+	}
+	for {
+		t, payload, err := wire.Read(p.tls, wire.MaxMaxAuthenticator)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return p.accepted("the connection is still open after %v", within)
+		case errors.Is(err, wire.ErrType), err == nil && t == wire.Data:
+			return p.accepted("application data arrived")
+		case err != nil:
+			return refusedAt(p.stage, tlsAlert(err))
+		}
+		switch t {
+		case wire.Alert:
+			code, err := wire.ParseAlert(payload)
+			if err == nil {
+				return refusedAt(p.stage, alertText(code))
+			}
+		case wire.Result:
+			m, err := wire.ParseResult(payload)
+			if err == nil && m.Code != 0 {
+				return refusedAt(judgedAt(m.Code), alertText(m.Code))
+			}
+		case wire.Authenticator:
+			if refusal(payload) {
+				continue
+			}
+		}
+		if slices.Contains(goesAlong, t) {
+			return p.accepted("the victim sent %s", describe(t, payload))
+		}
+	}
+}
+
+// refusal tells an empty authenticator, a Finished alone (RFC 9261, Section 6).
+func refusal(authenticator []byte) bool { return len(authenticator) > 0 && authenticator[0] == 20 }
+
+// judgedAt is the step to which a RESULT belongs.
+func judgedAt(code uint16) expat.Stage {
+	switch expat.Alert(code) {
+	case expat.AlertAttestationRequired, expat.AlertAttestationRejected, expat.AlertVerifierUnavailable:
+		return expat.StageAppraise
+	}
+	return expat.StageValidate
+}
+
+// andClient adds what a client victim says itself.
+func (p *peer) andClient(ctx context.Context, v verdict) (verdict, error) {
+	if p.client == nil {
+		return v, nil
+	}
+	_ = p.raw.Close()
+	select {
+	case end := <-p.client:
+		return clientVerdict(end, v), nil
+	case <-time.After(p.options.Patience):
+		return verdict{Accepted, v.step, v.alert, "the client does not come back though the connection is closed"}, nil
+	case <-ctx.Done():
+		return v, context.Cause(ctx)
+	}
+}
+
+// clientVerdict prefers what the client says to what was seen of it.
+func clientVerdict(end clientEnd, v verdict) verdict {
+	if end.err == nil {
+		_ = end.conn.Close()
+		return verdict{Accepted, v.step, v.alert, "the client opened the connection"}
+	}
+	var e *expat.Error
+	if v.result != Refused || !errors.As(end.err, &e) {
+		return v
+	}
+	v.step = e.Stage
+	return v
+}
+
+// tlsAlert is the alert in an error of crypto/tls, or "".
+func tlsAlert(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" && op.Err != nil {
+		return "TLS: " + strings.TrimPrefix(op.Err.Error(), "tls: ")
+	}
+	return ""
+}
