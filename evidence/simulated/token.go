@@ -100,8 +100,13 @@ func (id *componentID) UnmarshalCBOR(data []byte) error {
 }
 
 // encoder writes the core deterministic encoding (RFC 8949, Section 4.2.1), which
-// the profile requires.
-var encoder = must(cbor.CoreDetEncOptions().EncMode())
+// the profile requires. It never writes null, so that [decode] refuses null in
+// place of a byte string or an array.
+var encoder = func() cbor.EncMode {
+	o := cbor.CoreDetEncOptions()
+	o.NilContainers = cbor.NilContainerAsEmpty
+	return must(o.EncMode())
+}()
 
 // decoder reads the items of a token: no duplicate, unknown or indefinite
 // item, no tag, no depth or count beyond what the profile can need.
