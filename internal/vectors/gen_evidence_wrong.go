@@ -45,6 +45,15 @@ func writeWrongEnvelopes(w evidenceWriter) {
 	envelope("envelope-unprotected", "an unprotected header", func(h, p, s []byte) ([]byte, error) {
 		return tagged(coseSign1, []any{h, map[int]any{4: []byte("kid")}, p, s})
 	})
+	envelope("envelope-null-header", "null in place of the protected header", func(_, p, s []byte) ([]byte, error) {
+		return tagged(coseSign1, []any{nil, map[int]any{}, p, s})
+	})
+	envelope("envelope-detached", "null in place of the payload, as if detached", func(h, _, s []byte) ([]byte, error) {
+		return tagged(coseSign1, []any{h, map[int]any{}, nil, s})
+	})
+	envelope("envelope-null-signature", "null in place of the signature", func(h, p, _ []byte) ([]byte, error) {
+		return tagged(coseSign1, []any{h, map[int]any{}, p, nil})
+	})
 	after := func(id, comment string, change func([]byte) []byte) {
 		w.changed(id, "envelope", comment, func(in *evidenceInput) { in.Evidence = change(in.Evidence) })
 	}
@@ -63,7 +72,7 @@ func writeWrongEnvelopes(w evidenceWriter) {
 	header("header-trailing", "a byte follows the header's map", func(e *eat) {
 		e.protected = func(h []byte) []byte { return concat(h, []byte{0}) }
 	})
-	header("header-empty", "no header", func(e *eat) { e.protected = func([]byte) []byte { return nil } })
+	header("header-empty", "no header", func(e *eat) { e.protected = func([]byte) []byte { return []byte{} } })
 
 	chain := func(id, comment string, change func(chain [][]byte) [][]byte) {
 		w.invalid(id, "x5chain", comment, func(e *eat) { e.header[33] = change(e.header[33].([][]byte)) })
@@ -83,7 +92,7 @@ func writeWrongEnvelopes(w evidenceWriter) {
 		})
 	}
 	signature("signature-63", "one byte too few", func(s []byte) []byte { return s[:63] })
-	signature("signature-none", "no signature", func([]byte) []byte { return nil })
+	signature("signature-none", "no signature", func([]byte) []byte { return []byte{} })
 	signature("signature-der", "in DER", func(s []byte) []byte {
 		return concat([]byte{0x30, 0x46, 2, 33, 0}, s[:32], []byte{2, 33, 0}, s[32:])
 	})
@@ -118,6 +127,7 @@ func writeWrongClaims(w evidenceWriter) {
 	claim("claims-no-key-hash", "no key hash", claimKeyHash, nil)
 	claim("claims-provenance-3", "key provenance 3", claimProvenance, 3)
 	claim("claims-no-provenance", "no key provenance", claimProvenance, nil)
+	claim("claims-null", "null in place of oemid", claimOEMID, cbor.RawMessage{0xf6})
 	claim("claims-unknown", "a claim that the profile does not have (exp)", 4, 2000000000)
 	claim("claims-submods", "a claim that the profile does not have (submods)", 266, map[string]any{})
 	digest := derived("measurement", 64)

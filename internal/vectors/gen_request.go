@@ -131,7 +131,7 @@ func writeRequest(_ *pki, plain *writer) {
 	w.invalid("alpn", "illegal-extension", "application_layer_protocol_negotiation has no place in a CertificateRequest", fromServer(one, Extension{16, unhex("0003026832")}))
 	w.invalid("supported-groups", "illegal-extension", "supported_groups has no place in a CertificateRequest", with(one, Extension{10, unhex("0002001d")}))
 
-	w.invalid("no-extensions", "missing-extension", "an empty extension block", with())
+	w.invalid("unknown-alone", "missing-extension", "an unknown extension alone", with(Extension{0xfafa, nil}))
 	w.invalid("no-algorithms", "missing-extension", "cmw_attestation alone", with(Extension{Type: extCMW}))
 	w.invalid("only-algorithms-cert", "missing-extension", "signature_algorithms_cert does not stand in for signature_algorithms", fromServer(Extension{extSignatureSchemesCert, one.Data}))
 
