@@ -287,5 +287,10 @@ func TestNothingIsLeft(t *testing.T) {
 			_, _ = io.ReadFull(r, got)
 		})
 	}
-	require.LessOrEqual(t, pass(c, s), pass(c.tls, s.tls))
+	for range 10 { // the runtime allocates too
+		if pass(c, s) <= pass(c.tls, s.tls) {
+			return
+		}
+	}
+	require.Fail(t, "Read and Write allocate more than those of the TLS connection")
 }

@@ -45,25 +45,25 @@ func (h *half) change(f func()) {
 }
 
 // read takes bytes, or says until when to wait for what.
-func (h *half) read(b []byte) (n int, err error, until time.Time, changed chan struct{}) {
+func (h *half) read(b []byte) (n int, until time.Time, changed chan struct{}, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
 	switch {
 	case h.closed:
-		return 0, io.ErrClosedPipe, now, nil
+		return 0, now, nil, io.ErrClosedPipe
 	case !h.deadline.IsZero() && !now.Before(h.deadline):
-		return 0, os.ErrDeadlineExceeded, now, nil
+		return 0, now, nil, os.ErrDeadlineExceeded
 	case len(h.queue) > 0 && !now.Before(h.queue[0].at):
 		p := &h.queue[0]
 		if p.b == nil {
-			return 0, io.EOF, now, nil
+			return 0, now, nil, io.EOF
 		}
 		n := copy(b, p.b)
 		if p.b = p.b[n:]; len(p.b) == 0 {
 			h.queue = h.queue[1:]
 		}
-		return n, nil, now, nil
+		return n, now, nil, nil
 	}
 	until = now.Add(1000 * time.Hour)
 	if len(h.queue) > 0 {
@@ -72,7 +72,7 @@ func (h *half) read(b []byte) (n int, err error, until time.Time, changed chan s
 	if !h.deadline.IsZero() && h.deadline.Before(until) {
 		until = h.deadline
 	}
-	return 0, nil, until, h.changed
+	return 0, until, h.changed, nil
 }
 
 type delayConn struct {
@@ -82,7 +82,7 @@ type delayConn struct {
 
 func (c *delayConn) Read(b []byte) (int, error) {
 	for {
-		n, err, until, changed := c.in.read(b)
+		n, until, changed, err := c.in.read(b)
 		if changed == nil {
 			return n, err
 		}

@@ -28,7 +28,7 @@ func (x *exchange) newRequest() (*authenticator.Request, error) {
 	if x.Nonce != nil {
 		var err error
 		if o.Nonce, err = x.Nonce(); err != nil {
-			return nil, fmt.Errorf("Nonce: %w", err)
+			return nil, fmt.Errorf("nonce: %w", err)
 		}
 	}
 	return x.session.NewRequest(o)
