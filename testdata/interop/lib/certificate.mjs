@@ -2,6 +2,7 @@
 // show, and the making of certificates, which Node lacks.
 
 import { X509Certificate, randomBytes, sign as cryptoSign } from 'node:crypto';
+import { isIPv4 } from 'node:net';
 import { Der, element, integer, oid, readOid, readTime, seq, tags, time } from './der.mjs';
 import { demand, hex, refuse, Refused } from './wire.mjs';
 
@@ -107,9 +108,14 @@ export function subjectAttributes(subject) {
   return out;
 }
 
+// generalName writes a DNS name or an IPv4 address.
+function generalName(name) {
+  return isIPv4(name) ? element(0x87, Buffer.from(name.split('.').map(Number))) : element(0x82, Buffer.from(name));
+}
+
 // issue makes a certificate. issuer is {subject, privateKey} with a P-256 key.
-// subject is a list of [type, text]; names are DNS names; usage the object
-// identifiers of the extended key usage.
+// subject is a list of [type, text]; names are DNS names and IPv4 addresses; usage
+// the object identifiers of the extended key usage.
 export function issue({ issuer, spki, subject, names = [], usage = [], notBefore, notAfter }) {
   const algorithm = seq(oid('1.2.840.10045.4.3.2')); // ecdsa-with-SHA256
   const extension = (id, critical, value) =>
@@ -120,7 +126,7 @@ export function issue({ issuer, spki, subject, names = [], usage = [], notBefore
   ];
   if (usage.length > 0) extensions.push(extension('2.5.29.37', false, seq(...usage.map(oid))));
   if (names.length > 0) {
-    extensions.push(extension('2.5.29.17', false, seq(...names.map((n) => element(0x82, Buffer.from(n))))));
+    extensions.push(extension('2.5.29.17', false, seq(...names.map(generalName))));
   }
   const name = seq(...subject.map(([id, text]) => element(tags.set, seq(oid(id), element(tags.printable, Buffer.from(text))))));
   const tbs = seq(
