@@ -2,6 +2,7 @@ package expat
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"go/ast"
@@ -30,6 +31,7 @@ var excuses = []string{"Not done:", "Not ours:", "Note:", "By construction:"}
 
 var (
 	requirementRow    = regexp.MustCompile(`(?m)^\| ([A-H]-\d+) \| (.+?) \| (.+?) \|(.*?)\|$`)
+	vectorRow         = regexp.MustCompile(`(?m)^\| (\w+) \| ([a-z0-9-]+) \| ((?:[A-I]-\d+(?:, )?)+) \|$`)
 	requirementNumber = regexp.MustCompile(`\b[A-H]-\d+\b`)
 )
 
@@ -61,6 +63,38 @@ func TestConformance(t *testing.T) {
 		}
 	}
 	require.Zero(t, bytes.Count(text, []byte("\n| I-")))
+}
+
+// TestConformanceVectors checks that docs/conformance.md has a row for each reason of
+// each group of vectors, and for each group's valid cases.
+func TestConformanceVectors(t *testing.T) {
+	text, err := os.ReadFile(conformanceFile)
+	require.NoError(t, err)
+	rows := map[string]bool{}
+	for _, m := range vectorRow.FindAllSubmatch(text, -1) {
+		row := fmt.Sprintf("%s %s", m[1], m[2])
+		require.False(t, rows[row], "%s has two rows", row)
+		rows[row] = true
+	}
+	files, err := filepath.Glob("testdata/vectors/*.json")
+	require.NoError(t, err)
+	used := map[string]bool{}
+	for _, name := range files {
+		var file struct {
+			Group string
+			Cases []struct{ ID, Reason string }
+		}
+		b, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(b, &file), name)
+		for _, c := range file.Cases {
+			reason := or(c.Reason, "valid")
+			require.True(t, rows[file.Group+" "+reason], "%s: %s %s has no row", c.ID, file.Group, reason)
+			used[file.Group+" "+reason] = true
+		}
+	}
+	require.NotEmpty(t, used)
+	require.Equal(t, used, rows)
 }
 
 // evidenceFor is the last cell of a row: some of the tests, and how many more.
