@@ -9,7 +9,8 @@ import (
 
 // suite is every attack, by what it attacks.
 func suite() []attack {
-	return slices.Concat(bindingAttacks(), keyAttacks())
+	return slices.Concat(bindingAttacks(), keyAttacks(), downgradeAttacks(), relayAttacks(),
+		attesterAttacks(), tlsAttacks(), driftAttacks(), limitAttacks(), slowAttacks())
 }
 
 type try = func(ctx context.Context, s *scene) (verdict, error)
@@ -20,6 +21,9 @@ func relying(a Attack, do try) []attack { return onBoth(a, EndpointRelying, Clie
 // attesting are an attack on both victims that attest.
 func attesting(a Attack, do try) []attack { return onBoth(a, EndpointAttester, ClientAttester, do) }
 
+// either are an attack on both victims, whatever their part.
+func either(a Attack, do try) []attack { return onBoth(a, Endpoint, Client, do) }
+
 func onBoth(a Attack, endpoint, client Victim, do try) []attack {
 	b := a
 	a.Victim, b.Victim = endpoint, client
@@ -28,7 +32,7 @@ func onBoth(a Attack, endpoint, client Victim, do try) []attack {
 
 func slowly(attacks []attack) []attack {
 	for i := range attacks {
-		attacks[i].slow = true
+		attacks[i].Slow = true
 	}
 	return attacks
 }

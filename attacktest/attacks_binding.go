@@ -54,12 +54,22 @@ func bindingAttacks() []attack {
 	)
 }
 
+// rightEvidence answers a request elsewhere with Evidence for the one asked here,
+// so that nothing but the authenticator is wrong.
+func (p *peer) rightEvidence(ctx context.Context, s *authenticator.Session, asked *authenticator.ReceivedRequest) ([]byte, error) {
+	right, err := p.madeFor(ctx, p.asked, p.id)
+	if err != nil {
+		return nil, err
+	}
+	return p.answerTo(ctx, s, asked, p.id, right)
+}
+
 func replayedAuthenticator(ctx context.Context, p *peer) ([]byte, error) {
 	s, asked, err := p.elsewhere(nil, p.role)
 	if err != nil {
 		return nil, err
 	}
-	return p.answerTo(ctx, s, asked, p.id, p.party.Attester)
+	return p.rightEvidence(ctx, s, asked)
 }
 
 func replayedEvidence(ctx context.Context, p *peer) ([]byte, error) {
@@ -89,7 +99,7 @@ func foreignAuthenticator(ctx context.Context, p *peer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.answerTo(ctx, s, asked, p.id, p.party.Attester)
+	return p.rightEvidence(ctx, s, asked)
 }
 
 func foreignEvidence(ctx context.Context, p *peer) ([]byte, error) {
@@ -109,7 +119,7 @@ func otherRole(ctx context.Context, p *peer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.answerTo(ctx, s, asked, p.id, p.party.Attester)
+	return p.rightEvidence(ctx, s, asked)
 }
 
 // rightAndWrong are the Binding asked for and one of another request.

@@ -13,6 +13,16 @@ import (
 func keyAttacks() []attack {
 	return slices.Concat(
 		relying(Attack{
+			Name: "certificate without its key", Requirement: "I-4", Has: "the certificate and the Evidence of someone else",
+			Does:    "signs with a key that is not the certificate's",
+			Defence: "CertificateVerify",
+		}, shows(unproved)),
+		relying(Attack{
+			Name: "forged Finished", Requirement: "I-3", Has: genuine,
+			Does:    "sends a wrong MAC",
+			Defence: "Finished",
+		}, shows(unfinished)),
+		relying(Attack{
 			Name: "key substitution", Requirement: "I-4", Has: "a certificate for a key in software, and a good environment with another key",
 			Does:    "signs the authenticator with the key in software and shows Evidence for the other",
 			Defence: "binder and key hash are computed from the leaf of the authenticator",

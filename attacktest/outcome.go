@@ -14,16 +14,22 @@ import (
 // Victim says whom an attack is made on, and in which part.
 type Victim string
 
-// The victims. The endpoint is the server that Target.Dial reaches.
+// The victims. The endpoint is the server that Target.Dial reaches; where no part
+// is named the attack is the same on either.
 const (
+	Endpoint         Victim = "endpoint"
 	EndpointRelying  Victim = "endpoint as relying party"
 	EndpointAttester Victim = "endpoint as attester"
+	Client           Victim = "client"
 	ClientRelying    Victim = "client as relying party"
 	ClientAttester   Victim = "client as attester"
 )
 
-func (v Victim) isClient() bool  { return v == ClientRelying || v == ClientAttester }
-func (v Victim) isRelying() bool { return v == EndpointRelying || v == ClientRelying }
+func (v Victim) isClient() bool {
+	return v == Client || v == ClientRelying || v == ClientAttester
+}
+func (v Victim) isRelying() bool  { return v == EndpointRelying || v == ClientRelying }
+func (v Victim) isAttester() bool { return v == EndpointAttester || v == ClientAttester }
 
 // An Attack describes one attack. Name and Victim together identify it.
 type Attack struct {
@@ -33,6 +39,7 @@ type Attack struct {
 	Has         string `json:"attacker_has"` // beside the network
 	Does        string `json:"attacker_does"`
 	Defence     string `json:"defence"` // what must refuse it
+	Slow        bool   `json:"-"`       // it waits for a deadline of the victim, beside all others
 }
 
 // Result is what came of an attack.
@@ -50,10 +57,11 @@ const (
 type Outcome struct {
 	Attack
 	Outcome Result `json:"outcome"`
-	// Step is how far the victim let the attacker come: a [expat.Stage].
+	// Step is where the victim refused, as far as that shows from outside: a
+	// [expat.Stage].
 	Step string `json:"step"`
-	// Alert is the code that the victim sent in ALERT or RESULT, or the TLS
-	// alert; "" if it closed without a word.
+	// Alert is the code that the victim sent in ALERT or RESULT, the TLS alert, or
+	// another way in which it said no; "" if it closed without a word.
 	Alert string `json:"alert,omitempty"`
 	// Note says what was accepted, or why nothing was tried.
 	Note string        `json:"note,omitempty"`

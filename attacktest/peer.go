@@ -86,13 +86,17 @@ func (s *scene) newPeer(ctx context.Context, nc net.Conn, role authenticator.Rol
 
 // secure does the TLS handshake.
 func (p *peer) secure(ctx context.Context, change ...tlsOptions) error {
+	return p.secureWithin(ctx, p.options.Prompt, change...)
+}
+
+func (p *peer) secureWithin(ctx context.Context, within time.Duration, change ...tlsOptions) error {
 	cfg := p.tlsConfig(change...)
 	if p.role == authenticator.Client {
 		p.tls = tls.Client(p.raw, cfg)
 	} else {
 		p.tls = tls.Server(p.raw, cfg)
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.options.Prompt)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	if err := p.tls.HandshakeContext(ctx); err != nil {
 		return err
@@ -190,23 +194,43 @@ func (p *peer) read(want wire.Type) ([]byte, error) {
 		return nil, fmt.Errorf("waiting for %v: %w", want, err)
 	}
 	if t != want {
-		return nil, fmt.Errorf("waiting for %v: victim sent %s", want, describe(t, payload))
+		return nil, &unexpected{want, describe(t, payload), alertIn(t, payload)}
 	}
 	return payload, nil
 }
 
+// unexpected is a frame other than the one that was awaited.
+type unexpected struct {
+	want  wire.Type
+	sent  string
+	alert string // if it is a refusal
+}
+
+func (u *unexpected) Error() string {
+	return fmt.Sprintf("waiting for %v: the victim sent %s", u.want, u.sent)
+}
+
+// describe names a frame, with the code that it carries.
 func describe(t wire.Type, payload []byte) string {
-	if t == wire.Alert {
-		if code, err := wire.ParseAlert(payload); err == nil {
-			return "ALERT " + alertText(code)
-		}
-	}
-	if t == wire.Result {
-		if m, err := wire.ParseResult(payload); err == nil {
-			return "RESULT " + alertText(m.Code)
-		}
+	if code := alertIn(t, payload); code != "" {
+		return t.String() + " " + code
 	}
 	return t.String()
+}
+
+// alertIn is the code of a refusal, or "".
+func alertIn(t wire.Type, payload []byte) string {
+	switch t {
+	case wire.Alert:
+		if code, err := wire.ParseAlert(payload); err == nil {
+			return alertText(code)
+		}
+	case wire.Result:
+		if m, err := wire.ParseResult(payload); err == nil && m.Code != 0 {
+			return alertText(m.Code)
+		}
+	}
+	return ""
 }
 
 // receive reads the victim's HELLO, and its REQUEST if it asks.

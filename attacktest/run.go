@@ -14,8 +14,6 @@ import (
 // attack is an Attack and how to carry it out.
 type attack struct {
 	Attack
-	// slow attacks wait for the victim's deadline, beside all others.
-	slow bool
 	// mutual attacks need a victim that both asks and attests.
 	mutual bool
 	// try attacks. Its error means that the attack could not be carried out;
@@ -116,7 +114,7 @@ func (r *run) all(ctx context.Context, attacks []attack) []Outcome {
 	var wg sync.WaitGroup
 	start := func(i int) {
 		wg.Go(func() {
-			if !attacks[i].slow {
+			if !attacks[i].Slow {
 				r.places <- struct{}{}
 				defer func() { <-r.places }()
 			}
@@ -168,7 +166,7 @@ func (r *run) scene(a attack) (*scene, error) {
 		return nil, inapplicable("the victim does not both ask and attest")
 	case a.Victim.isRelying() && !s.asks:
 		return nil, inapplicable("the victim does not ask for attestation")
-	case !a.Victim.isRelying() && !s.attests:
+	case a.Victim.isAttester() && !s.attests:
 		return nil, inapplicable("the victim does not attest")
 	}
 	return s, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -50,21 +51,13 @@ func (p *peer) onTheWire(within time.Duration, goesAlong []wire.Type) verdict {
 		case err != nil:
 			return refusedAt(p.stage, tlsAlert(err))
 		}
-		switch t {
-		case wire.Alert:
-			code, err := wire.ParseAlert(payload)
-			if err == nil {
-				return refusedAt(p.stage, alertText(code))
-			}
-		case wire.Result:
-			m, err := wire.ParseResult(payload)
-			if err == nil && m.Code != 0 {
-				return refusedAt(judgedAt(m.Code), alertText(m.Code))
-			}
-		case wire.Authenticator:
-			if refusal(payload) {
-				continue
-			}
+		switch alert := alertIn(t, payload); {
+		case t == wire.Alert:
+			return refusedAt(p.stage, alert)
+		case alert != "":
+			return refusedAt(judgedAt(payload), alert)
+		case t == wire.Authenticator && refusal(payload) && slices.Contains(goesAlong, t):
+			return refusedAt(p.stage, "empty authenticator")
 		}
 		if slices.Contains(goesAlong, t) {
 			return p.accepted("the victim sent %s", describe(t, payload))
@@ -72,12 +65,31 @@ func (p *peer) onTheWire(within time.Duration, goesAlong []wire.Type) verdict {
 	}
 }
 
+// closes waits until the victim has closed the connection, whatever it says
+// before. secure tells whether to look inside TLS.
+func (p *peer) closes(ctx context.Context, within time.Duration, secure bool) (verdict, error) {
+	var c net.Conn = p.raw
+	if secure {
+		c = p.tls
+	}
+	_ = c.SetReadDeadline(time.Now().Add(within))
+	_, err := io.Copy(io.Discard, c)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return p.andClient(ctx, p.accepted("the connection is still open after %v", within))
+	}
+	return p.andClient(ctx, refusedAt(p.stage, tlsAlert(err)))
+}
+
 // refusal tells an empty authenticator, a Finished alone (RFC 9261, Section 6).
 func refusal(authenticator []byte) bool { return len(authenticator) > 0 && authenticator[0] == 20 }
 
 // judgedAt is the step to which a RESULT belongs.
-func judgedAt(code uint16) expat.Stage {
-	switch expat.Alert(code) {
+func judgedAt(result []byte) expat.Stage {
+	m, err := wire.ParseResult(result)
+	if err != nil {
+		return expat.StageValidate
+	}
+	switch expat.Alert(m.Code) {
 	case expat.AlertAttestationRequired, expat.AlertAttestationRejected, expat.AlertVerifierUnavailable:
 		return expat.StageAppraise
 	}
