@@ -76,6 +76,11 @@ func TestNegotiation(t *testing.T) {
 		"client with other ALPN":        {true, keep, client(&tls.Config{NextProtos: []string{"h2", "http/1.1"}}), StageTLS, AlertProtocol, ErrNegotiation},
 		"client with another version":   {true, keep, client(&tls.Config{NextProtos: []string{"expat/2"}}), StageTLS, AlertProtocol, ErrNegotiation},
 		"client with another protocol":  {true, names("h2"), client(&tls.Config{NextProtos: []string{"expat/1+http/1.1"}}), StageTLS, AlertProtocol, ErrNegotiation},
+		"client with the bare protocol": {true, names("h2"), client(&tls.Config{NextProtos: []string{"h2"}}), StageTLS, AlertProtocol, ErrNegotiation},
+		"client with a callback's own": {true, func(c *Config) {
+			c.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return w.weak(), nil }
+		}, client(&tls.Config{NextProtos: []string{"h2"}}), StageTLS, AlertProtocol, ErrNegotiation},
+		"server with the bare protocol": {false, names("h2"), server(&tls.Config{NextProtos: []string{"h2"}}), StageTLS, AlertProtocol, ErrNegotiation},
 		"client without the protocol":   {true, names("h2"), client(&tls.Config{NextProtos: []string{"expat/1"}}), StageTLS, AlertProtocol, ErrNegotiation},
 		"client of TLS 1.2":             {true, keep, client(&tls.Config{MaxVersion: tls.VersionTLS12, NextProtos: []string{"expat/1"}}), StageTLS, AlertProtocol, ErrNegotiation},
 		"server without ALPN":           {false, keep, server(&tls.Config{}), StageNegotiate, AlertProtocol, ErrNegotiation},
