@@ -19,6 +19,9 @@ const (
 	// ReportData: a field of 64 bytes that commits to both, see
 	// [attestation.Binding.ReportData].
 	ReportData
+	// CertifiedKey: the binder in a field of its own, and the key itself, which
+	// the platform certified. That says more than its hash would.
+	CertifiedKey
 )
 
 func (f BindingForm) String() string {
@@ -27,6 +30,8 @@ func (f BindingForm) String() string {
 		return "binder and key hash"
 	case ReportData:
 		return "report data"
+	case CertifiedKey:
+		return "binder and certified key"
 	}
 	return fmt.Sprintf("binding form %d", uint8(f))
 }
@@ -62,9 +67,10 @@ type Claims struct {
 	Platform string // which kind of attesting environment, such as "simulated"
 
 	Form       BindingForm
-	Binder     []byte // with BinderAndKeyHash
+	Binder     []byte // with BinderAndKeyHash and CertifiedKey
 	KeyHash    []byte // with BinderAndKeyHash
 	ReportData []byte // with ReportData
+	SPKI       []byte // with CertifiedKey: SubjectPublicKeyInfo in DER
 
 	Instance      []byte // identifier of this one device, nil if not stated
 	Vendor        []byte // identifier of its manufacturer, nil if not stated
@@ -77,7 +83,8 @@ type Claims struct {
 }
 
 // Bound compares what the Evidence carries with b, in constant time. The error
-// wraps [ErrBinder], [ErrKeyHash], both, [ErrReportData] or [ErrForm].
+// wraps [ErrBinder], [ErrKeyHash] or [ErrKey], both of a form, [ErrReportData] or
+// [ErrForm].
 func (c *Claims) Bound(b attestation.Binding) error {
 	switch c.Form {
 	case BinderAndKeyHash:
@@ -94,6 +101,15 @@ func (c *Claims) Bound(b attestation.Binding) error {
 			return ErrReportData
 		}
 		return nil
+	case CertifiedKey:
+		var binder, key error
+		if !b.MatchBinder(c.Binder) {
+			binder = ErrBinder
+		}
+		if !b.MatchKey(c.SPKI) {
+			key = ErrKey
+		}
+		return errors.Join(binder, key)
 	}
 	return fmt.Errorf("%w: %v", ErrForm, c.Form)
 }

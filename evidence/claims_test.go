@@ -49,7 +49,7 @@ func TestBound(t *testing.T) {
 	for _, h := range []crypto.Hash{crypto.SHA256, crypto.SHA384} {
 		b, other := binding(t, h), binding(t, h)
 		data, otherData := b.ReportData(), other.ReportData()
-		all := []error{evidence.ErrBinder, evidence.ErrKeyHash, evidence.ErrReportData, evidence.ErrForm}
+		all := []error{evidence.ErrBinder, evidence.ErrKeyHash, evidence.ErrReportData, evidence.ErrForm, evidence.ErrKey}
 		for name, c := range map[string]struct {
 			claims evidence.Claims
 			want   []error
@@ -64,8 +64,12 @@ func TestBound(t *testing.T) {
 			"other data":       {evidence.Claims{Form: evidence.ReportData, ReportData: otherData[:]}, all[2:3]},
 			"data cut":         {evidence.Claims{Form: evidence.ReportData, ReportData: data[:63]}, all[2:3]},
 			"data missing":     {evidence.Claims{Form: evidence.ReportData, Binder: b.Binder(), KeyHash: b.KeyHash()}, all[2:3]},
-			"zero form":        {evidence.Claims{Binder: b.Binder(), KeyHash: b.KeyHash(), ReportData: data[:]}, all[3:]},
-			"form from future": {evidence.Claims{Form: 9, Binder: b.Binder(), KeyHash: b.KeyHash(), ReportData: data[:]}, all[3:]},
+			"certified":        {evidence.Claims{Form: evidence.CertifiedKey, Binder: b.Binder(), SPKI: b.SPKI()}, nil},
+			"other certified":  {evidence.Claims{Form: evidence.CertifiedKey, Binder: b.Binder(), SPKI: other.SPKI()}, all[4:]},
+			"hash certified":   {evidence.Claims{Form: evidence.CertifiedKey, Binder: b.Binder(), SPKI: b.KeyHash()}, all[4:]},
+			"no binder, key":   {evidence.Claims{Form: evidence.CertifiedKey, KeyHash: b.KeyHash()}, []error{all[0], all[4]}},
+			"zero form":        {evidence.Claims{Binder: b.Binder(), KeyHash: b.KeyHash(), ReportData: data[:]}, all[3:4]},
+			"form from future": {evidence.Claims{Form: 9, Binder: b.Binder(), KeyHash: b.KeyHash(), ReportData: data[:]}, all[3:4]},
 		} {
 			err := c.claims.Bound(b)
 			for _, e := range all {
@@ -118,7 +122,8 @@ func TestStates(t *testing.T) {
 		evidence.DebugDisabledSinceBoot:           {"disabled-since-boot", true},
 		evidence.DebugDisabledPermanently:         {"disabled-permanently", true},
 		evidence.DebugDisabledFullyAndPermanently: {"disabled-fully-and-permanently", true},
-		6: {"not-stated", false},
+		evidence.DebugLeftToSoftware:              {"left-to-software", false},
+		7:                                         {"not-stated", false},
 	} {
 		require.Equal(t, want.name, s.String())
 		require.Equal(t, want.off, s.Off(), want.name)
@@ -131,6 +136,7 @@ func TestStates(t *testing.T) {
 	}
 	require.Equal(t, "report data", evidence.ReportData.String())
 	require.Equal(t, "binder and key hash", evidence.BinderAndKeyHash.String())
+	require.Equal(t, "binder and certified key", evidence.CertifiedKey.String())
 	require.Equal(t, "binding form 0", evidence.BindingForm(0).String())
 }
 

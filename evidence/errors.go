@@ -17,6 +17,8 @@ var (
 	ErrBinder = errors.New("the Evidence carries another binder")
 	// ErrKeyHash: the Evidence names another key (Section 5.2 of the draft).
 	ErrKeyHash = errors.New("the Evidence names another key")
+	// ErrKey: the Evidence certifies another key than the authenticator's.
+	ErrKey = errors.New("the Evidence certifies another key")
 	// ErrReportData: the Evidence was made for another connection, request or
 	// key, or names another key.
 	ErrReportData = errors.New("the Evidence carries other report data")

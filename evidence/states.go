@@ -12,6 +12,9 @@ const (
 	DebugDisabledSinceBoot
 	DebugDisabledPermanently         // the manufacturer can still enable them
 	DebugDisabledFullyAndPermanently // nobody can enable them
+	// DebugLeftToSoftware: the platform has no debug mode to report. Whether
+	// anyone can look inside follows from what the measured software allows.
+	DebugLeftToSoftware
 )
 
 func (d DebugState) String() string {
@@ -26,6 +29,8 @@ func (d DebugState) String() string {
 		return "disabled-permanently"
 	case DebugDisabledFullyAndPermanently:
 		return "disabled-fully-and-permanently"
+	case DebugLeftToSoftware:
+		return "left-to-software"
 	}
 	return "not-stated"
 }

@@ -90,6 +90,7 @@ func (j *judgement) binding(b attestation.Binding) {
 	}{
 		{CheckBinder, evidence.ErrBinder, "the binder of this connection, request and key", "another"},
 		{CheckKeyHash, evidence.ErrKeyHash, "the hash of the authenticator's key", "another"},
+		{CheckCertifiedKey, evidence.ErrKey, "the authenticator's key", "another"},
 		{CheckReportData, evidence.ErrReportData, "the report data of this connection, request and key", "other"},
 	} {
 		if errors.Is(err, c.reason) {
@@ -165,10 +166,11 @@ func (j *judgement) hardware() {
 }
 
 func (j *judgement) debug() {
-	if j.claims.Debug.Off() {
+	state := j.claims.Debug
+	if state.Off() || (state == evidence.DebugLeftToSoftware && j.policy.AllowDebugLeftToSoftware) {
 		return
 	}
-	e := &CheckError{Check: CheckDebug, Want: "disabled", Got: j.claims.Debug.String()}
+	e := &CheckError{Check: CheckDebug, Want: "disabled", Got: state.String()}
 	if j.policy.AllowDebugExposingMemory {
 		j.warn(&j.vector.Configuration, unsafeConfig, e)
 		return

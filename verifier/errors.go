@@ -14,6 +14,7 @@ const (
 	CheckChain         Check = "certificate chain"
 	CheckBinder        Check = "binder"
 	CheckKeyHash       Check = "key hash"
+	CheckCertifiedKey  Check = "certified key"
 	CheckReportData    Check = "report data"
 	CheckExpiry        Check = "certificate expiry"
 	CheckInstance      Check = "instance"

@@ -63,6 +63,10 @@ type Policy struct {
 	// not stated to be off: whoever uses them reads keys and data. The tier is
 	// then warning at best, so that AcceptWarning is needed too.
 	AllowDebugExposingMemory bool
+	// AllowDebugLeftToSoftware admits platforms without a debug mode to report,
+	// as a TPM is: the software, which Measurements must then pin in full, is
+	// trusted to let nobody read keys and data.
+	AllowDebugLeftToSoftware bool
 	// AllowKeyNamedBySoftware admits keys of which the platform says only that
 	// software inside named them, as report data does: that software, which
 	// Measurements must then pin in full, is trusted to keep its key inside.
@@ -106,8 +110,9 @@ func (p *Policy) check() error {
 	need(p.Lifetime == 0 || p.Lifetime >= time.Second, "set Lifetime to a second or more")
 	need(p.AcceptWarning || !p.AllowDebugExposingMemory, "AllowDebugExposingMemory is of use only with AcceptWarning")
 	need(p.AcceptWarning || !p.AllowExternalKey, "AllowExternalKey is of use only with AcceptWarning")
-	need(!p.AllowKeyNamedBySoftware || (len(p.Measurements) > 0 && !p.AllowUnlistedMeasurements),
-		"AllowKeyNamedBySoftware needs Measurements, and no unlisted ones")
+	pinned := len(p.Measurements) > 0 && !p.AllowUnlistedMeasurements
+	need(pinned || !p.AllowKeyNamedBySoftware, "AllowKeyNamedBySoftware needs Measurements, and no unlisted ones")
+	need(pinned || !p.AllowDebugLeftToSoftware, "AllowDebugLeftToSoftware needs Measurements, and no unlisted ones")
 	for name, digests := range p.Measurements {
 		need(len(digests) > 0, fmt.Sprintf("Measurements[%q] allows no digest", name))
 		for _, d := range digests {

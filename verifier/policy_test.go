@@ -211,6 +211,9 @@ func TestPolicyIncomplete(t *testing.T) {
 		"AllowKeyNamedBySoftware needs Measurements, and no unlisted ones": func(p *verifier.Policy) {
 			p.AllowKeyNamedBySoftware, p.AllowUnlistedMeasurements = true, true
 		},
+		"AllowDebugLeftToSoftware needs Measurements, and no unlisted ones": func(p *verifier.Policy) {
+			p.AllowDebugLeftToSoftware, p.AllowUnlistedMeasurements = true, true
+		},
 		"AllowDebugExposingMemory is of use only with AcceptWarning": func(p *verifier.Policy) { p.AllowDebugExposingMemory = true },
 	} {
 		p := l.policy

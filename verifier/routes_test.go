@@ -89,8 +89,16 @@ func TestReportData(t *testing.T) {
 		"measured twice": {func(c *evidence.Claims) {
 			c.Measurements = append(c.Measurements, evidence.Measurement{Name: "launch", Digest: kernel})
 		}, func(*verifier.Policy) {}, []string{"measurement launch"}},
-		"short digest":     {func(c *evidence.Claims) { c.Measurements[0].Digest = app[:32] }, func(*verifier.Policy) {}, []string{"measurement launch"}},
-		"many instances":   {func(*evidence.Claims) {}, func(p *verifier.Policy) { p.AnyInstance, p.Instances = false, [][]byte{{1}, {2}, {3}, {4}} }, []string{"instance"}},
+		"short digest":   {func(c *evidence.Claims) { c.Measurements[0].Digest = app[:32] }, func(*verifier.Policy) {}, []string{"measurement launch"}},
+		"many instances": {func(*evidence.Claims) {}, func(p *verifier.Policy) { p.AnyInstance, p.Instances = false, [][]byte{{1}, {2}, {3}, {4}} }, []string{"instance"}},
+		"debug left to software": {func(c *evidence.Claims) { c.Debug = evidence.DebugLeftToSoftware },
+			func(p *verifier.Policy) { p.AllowDebugLeftToSoftware = true }, nil},
+		"debug left, not allowed": {func(c *evidence.Claims) { c.Debug = evidence.DebugLeftToSoftware },
+			func(*verifier.Policy) {}, []string{"debug"}},
+		"debug on, left allowed": {func(c *evidence.Claims) { c.Debug = evidence.DebugEnabled },
+			func(p *verifier.Policy) { p.AllowDebugLeftToSoftware = true }, []string{"debug"}},
+		"certified key": {func(c *evidence.Claims) { c.Form, c.SPKI = evidence.CertifiedKey, []byte{1} },
+			func(*verifier.Policy) {}, []string{"binder", "certified key"}},
 		"debug unreadable": {func(c *evidence.Claims) { c.Debug = 99 }, func(*verifier.Policy) {}, []string{"debug"}},
 	} {
 		p := fakePolicy(l)
