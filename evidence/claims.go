@@ -80,6 +80,10 @@ type Claims struct {
 	Measurements  []Measurement
 	Key           KeyProvenance
 	Signer        Signer
+
+	// Findings is what the platform's own policy, handed to its [Extractor],
+	// found wrong. Claims with any are to be refused.
+	Findings []Finding
 }
 
 // Bound compares what the Evidence carries with b, in constant time. The error

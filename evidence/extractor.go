@@ -8,13 +8,15 @@ import (
 )
 
 // An Extractor reads the Evidence of one platform. It is safe for concurrent
-// use and reaches for no network.
+// use, and reaches for no network unless an option of its platform that says so
+// was set.
 type Extractor interface {
 	// MediaTypes lists what Extract reads, not empty.
 	MediaTypes() []string
 	// Extract checks the format and the signature of value and the chain of
 	// the signer to one of roots at the time now, which must not be zero, and
-	// returns what value says. It judges nothing else.
+	// returns what value says. It judges nothing else, but lists what a policy
+	// of its platform finds wrong ([Claims.Findings]).
 	//
 	// Every error that value causes is an [*Error] that wraps [ErrFormat],
 	// [ErrSignature] or [ErrChain]. Roots that are nil or empty are [ErrRoots].

@@ -138,6 +138,7 @@ func (a *Appraiser) judge(ctx context.Context, b attestation.Binding, c *evidenc
 	j.provenance()
 	j.measurements()
 	j.software()
+	j.platform()
 	if len(j.failed) == 0 {
 		if err := j.revocation(ctx); err != nil {
 			return nil, err

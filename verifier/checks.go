@@ -29,6 +29,7 @@ const (
 	unrecognizedHardware  attestation.TrustClaim = 97
 	softwareKeptSecrets   attestation.TrustClaim = 32
 	exposedSecrets        attestation.TrustClaim = 96
+	contraindicatedChip   attestation.TrustClaim = 96
 	cryptoFailed          attestation.TrustClaim = 99
 )
 
@@ -250,6 +251,15 @@ func (j *judgement) software() {
 				Check: CheckSoftware, Subject: name, Want: p.MinVersions[name] + " or later", Got: "none",
 			})
 		}
+	}
+}
+
+// platform reports what the platform's own policy found wrong.
+func (j *judgement) platform() {
+	for _, f := range j.claims.Findings {
+		j.fail(&j.vector.Hardware, contraindicatedChip, &CheckError{
+			Check: CheckPlatform, Subject: f.Check, Want: f.Want, Got: f.Got,
+		})
 	}
 }
 

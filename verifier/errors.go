@@ -25,6 +25,7 @@ const (
 	CheckKeyProvenance Check = "key provenance"
 	CheckMeasurement   Check = "measurement"
 	CheckSoftware      Check = "software version"
+	CheckPlatform      Check = "platform" // the subject is the check of the platform's own policy
 )
 
 // CheckError is one check that failed, or that holds only with a warning.
