@@ -46,6 +46,11 @@ async function main(binary, word) {
   return passed > 0 && failed === 0;
 }
 
+process.on('SIGTERM', () => {
+  stopAll();
+  process.exit(1);
+});
+
 const [binary, word = ''] = process.argv.slice(2);
 if (binary === undefined) {
   console.error('usage: node live.mjs EXPAT [WORD]');

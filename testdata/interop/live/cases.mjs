@@ -9,6 +9,7 @@ import { faults } from './faults.mjs';
 import { dial, listen } from './link.mjs';
 import { Side } from './side.mjs';
 import { makeIdentity, makeTee, readState } from './state.mjs';
+import { strangers } from './strangers.mjs';
 
 const sha384 = { ciphers: 'TLS_AES_256_GCM_SHA384' };
 const sha256 = { ciphers: 'TLS_AES_128_GCM_SHA256' };
@@ -23,6 +24,8 @@ const conversations = [
   { name: 'mutual, SHA-256', asks: true, attests: true, tls: sha256 },
   { name: 'mutual, SHA-384', asks: true, attests: true, tls: sha384 },
   { name: 'mutual, answers once the peer is accepted', asks: true, attests: true, holdBack: true },
+  { name: 'attester, by name', attests: true, byName: true },
+  { name: 'attester, HELLO in another spelling', attests: true, fault: { hello: () => Buffer.from('01000008a302f501f4001801', 'hex') } },
   { name: 'attester, CMW in JSON', attests: true, json: true },
   { name: 'attester, one byte at a time', attests: true, slow: true },
   ...['P-384', 'P-521', 'Ed25519', 'RSA', 'RSA-SHA512', 'RSA-PSS'].map((key) => ({ name: `attester, ${key}`, attests: true, key })),
@@ -91,11 +94,15 @@ async function serverTalks(world, c) {
   await world.server('--attester', 'simulated'); // makes the state
   const here = await listen(makeIdentity(world.state, 'server'), c.tls);
   const flags = c.asks ? ['--attester', 'simulated', '--message', message] : ['--message', message];
-  const there = runConnect(world.binary, world.folder, here.address, flags);
+  const address = c.byName ? here.address.replace('127.0.0.1', 'localhost') : here.address;
+  const there = runConnect(world.binary, world.folder, address, flags);
   const link = await here.link;
   here.close();
+  strictEqual(link.socket.isSessionReused(), false, 'the client resumed a session [E-3]');
   if (c.slow) slowly(link);
-  await new Side(link, world.options('server', c)).run();
+  const side = new Side(link, world.options('server', c));
+  await side.run();
+  strictEqual(side.exchange.peer.request.serverName, c.byName ? 'localhost' : null);
   link.write(await link.bytes(message.length));
   await link.until(() => (link.ended ? true : null));
   await link.close();
@@ -196,7 +203,8 @@ async function badServer(world, f) {
   here.close();
   const seen = await outcomeOf(link, new Side(link, badOptions(world, 'server', f)), f);
   const { exit, said } = await there;
-  const wanted = { ...wire(f.sees), outcome: f.sees.exit === 1 ? 'refused' : 'failed', step: f.sees.step, alert: codeNames[f.sees.code], exit: f.sees.exit };
+  const outcome = f.sees.exit === 1 ? 'refused' : 'failed';
+  const wanted = { ...wire(f.sees), outcome, step: f.sees.step, alert: codeNames[f.sees.code], exit: f.sees.exit };
   deepStrictEqual({ ...seen, outcome: said.outcome, step: said.step, alert: said.alert, exit }, wanted);
 }
 
@@ -213,5 +221,6 @@ export function allCases(world) {
     add(`bad client: ${f.name}`, () => badClient(world, f));
     add(`bad server: ${f.name}`, () => badServer(world, f));
   }
+  for (const [name, run] of Object.entries(strangers)) add(name, () => run(world));
   return out;
 }

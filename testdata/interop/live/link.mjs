@@ -73,8 +73,11 @@ export class Link {
   }
 
   async close() {
+    const closed = new Promise((resolve) => {
+      this.socket.once('close', resolve);
+    });
     this.socket.end();
-    if (!this.socket.destroyed) await Promise.race([once(this.socket, 'close'), expired(2000)]);
+    if (!this.socket.closed) await Promise.race([closed, expired(2000)]);
     this.socket.destroy();
   }
 }
