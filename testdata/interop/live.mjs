@@ -23,33 +23,29 @@ function within(ms, promise) {
 
 async function main(binary, word) {
   const folder = mkdtempSync(join(tmpdir(), 'expat-interop-'));
+  process.on('exit', () => {
+    stopAll();
+    rmSync(folder, { recursive: true, force: true });
+  });
   const world = new World(binary, folder);
   let passed = 0;
   let failed = 0;
-  try {
-    for (const { name, run } of allCases(world).filter((c) => c.name.includes(word))) {
-      try {
-        await within(caseLimit, run());
-        console.log(`ok    ${name}`);
-        passed++;
-      } catch (e) {
-        console.log(`FAIL  ${name}: ${e.message}`);
-        failed++;
-      }
+  for (const { name, run } of allCases(world).filter((c) => c.name.includes(word))) {
+    try {
+      await within(caseLimit, run());
+      console.log(`ok    ${name}`);
+      passed++;
+    } catch (e) {
+      console.log(`FAIL  ${name}: ${e.message}`);
+      failed++;
     }
-    await world.stop();
-  } finally {
-    stopAll();
-    rmSync(folder, { recursive: true, force: true });
   }
+  await world.stop();
   console.log(`${passed} passed, ${failed} failed`);
   return passed > 0 && failed === 0;
 }
 
-process.on('SIGTERM', () => {
-  stopAll();
-  process.exit(1);
-});
+process.on('SIGTERM', () => process.exit(1));
 
 const [binary, word = ''] = process.argv.slice(2);
 if (binary === undefined) {
@@ -60,6 +56,5 @@ try {
   process.exit((await within(wholeLimit, main(binary, word))) ? 0 : 1);
 } catch (e) {
   console.error(`live: ${e.message}`);
-  stopAll();
   process.exit(1);
 }

@@ -12,7 +12,8 @@ export const codeNames = [
 
 const running = new Set();
 
-function start(binary, args) {
+// start runs a program; child.ended gives its exit code.
+export function start(binary, args) {
   const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   running.add(child);
   child.ended = new Promise((resolve) => {
@@ -31,7 +32,7 @@ export function stopAll() {
 }
 
 // Lines queues the lines of a stream for whoever asks.
-class Lines {
+export class Lines {
   constructor(stream) {
     this.queue = [];
     this.waiting = [];

@@ -1,9 +1,10 @@
 // Peers that do not get as far as an exchange, or that leave it.
 
 import { deepStrictEqual, match, strictEqual } from 'node:assert';
+import { fileURLToPath } from 'node:url';
 import { frameTypes, readFrame } from '../lib/frames.mjs';
 import { Refused } from '../lib/wire.mjs';
-import { runConnect } from './expat.mjs';
+import { Lines, runConnect, start } from './expat.mjs';
 import { dial, listen } from './link.mjs';
 import { makeIdentity } from './state.mjs';
 
@@ -43,7 +44,51 @@ async function refusedDial(world, tls) {
 const timeout = 11; // docs/protocol.md, Section 4
 const failed = (step) => ({ exit: 3, step, outcome: 'failed' });
 
+// relay stands between expat connect and expat serve with the key of a certificate
+// that the client trusts, and passes on every byte.
+async function relay(world) {
+  const server = await world.server('--attester', 'simulated');
+  const here = await listen(makeIdentity(world.state, 'server'));
+  const there = runConnect(world.binary, world.folder, here.address, ['--message', 'x']);
+  const link = await here.link;
+  here.close();
+  const onward = await dial(server.address, world.state);
+  link.write(onward.pending);
+  onward.write(link.pending);
+  link.socket.pipe(onward.socket);
+  onward.socket.pipe(link.socket);
+  const { exit, said } = await there;
+  return { exit, said, log: await server.log() };
+}
+
+// viaCommand runs peer.mjs, as a user would.
+function viaCommand(world, verb, ...args) {
+  const script = fileURLToPath(new URL('../peer.mjs', import.meta.url));
+  return start(process.execPath, [script, verb, ...args, '--state', world.folder, '--attest', '--verify']);
+}
+
 export const strangers = {
+  async 'relay between client and server'(world) {
+    const { exit, said, log } = await relay(world);
+    deepStrictEqual([exit, said.step, said.alert], [1, 'validate', 'wrong connection']);
+    deepStrictEqual([log.msg, log.step, log.side, log.alert], ['refused', 'result', 'peer', 'wrong connection']);
+  },
+  async 'peer.mjs connect'(world) {
+    const server = await world.server('--attester', 'simulated', '--verify');
+    const child = viaCommand(world, 'connect', server.address, '--message', 'hello');
+    strictEqual(await new Lines(child.stdout).next(), 'hello');
+    deepStrictEqual(await child.ended, { code: 0 });
+    deepStrictEqual([(await server.log()).msg, (await server.log()).msg], ['accepted', 'ended']);
+  },
+  async 'peer.mjs serve'(world) {
+    await world.server('--attester', 'simulated');
+    const child = viaCommand(world, 'serve');
+    const address = (await new Lines(child.stdout).next()).replace('listening on ', '');
+    const flags = ['--attester', 'simulated', '--message', 'hello'];
+    const { exit, said } = await runConnect(world.binary, world.folder, address, flags);
+    deepStrictEqual([exit, said.reply], [0, 'hello']);
+    deepStrictEqual(await child.ended, { code: 0 });
+  },
   async 'server without ALPN'(world) {
     deepStrictEqual(await connectTo(world, { ALPNProtocols: undefined }, () => {}), failed('negotiate'));
   },
