@@ -1,6 +1,7 @@
 package expat
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -25,7 +26,7 @@ const (
 	DefaultMaxAuthenticator = wire.DefaultMaxAuthenticator
 	// MaxMaxAuthenticator is the largest value of Config.MaxAuthenticator.
 	MaxMaxAuthenticator = wire.MaxMaxAuthenticator
-	// DefaultMaxExchanges is how many exchanges a listener runs at a time.
+	// DefaultMaxExchanges is how many exchanges a listener works on at a time.
 	DefaultMaxExchanges = 256
 )
 
@@ -82,12 +83,13 @@ type Config struct {
 	RequireOCSPStaple bool
 
 	// CheckRevocation, if set, judges the peer's chain after X.509 validation,
-	// for CRLs and the like. An error refuses it.
-	CheckRevocation func(authenticator.Chain) error
+	// for CRLs and the like. An error refuses it, the end of ctx too.
+	CheckRevocation func(ctx context.Context, chain authenticator.Chain) error
 
 	// Nonce, if set, returns a Verifier's nonce for the next request, at most
 	// [authenticator.MaxNonce] bytes; it becomes part of the request's context.
-	Nonce func() ([]byte, error)
+	// If ctx ends first the connection fails.
+	Nonce func(ctx context.Context) ([]byte, error)
 
 	// Profile is the revision of the draft; zero: [attestation.Expat04].
 	Profile attestation.Profile
@@ -103,8 +105,9 @@ type Config struct {
 	// bytes, at most [MaxMaxAuthenticator]; zero: [DefaultMaxAuthenticator].
 	MaxAuthenticator int
 
-	// MaxExchanges is how many exchanges a listener runs at a time; further
-	// ones wait within their Timeout. Zero: [DefaultMaxExchanges].
+	// MaxExchanges is how many exchanges a listener works on at a time (attests,
+	// validates, appraises); further ones wait within their Timeout. Those that
+	// only wait for their peer do not count. Zero: [DefaultMaxExchanges].
 	MaxExchanges int
 
 	// Refused, if set, is told of each connection that a listener drops, in

@@ -1,6 +1,7 @@
 package expat
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -22,8 +23,8 @@ import (
 func TestConfigErrors(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	chain := func(authenticator.Chain) error { return nil }
-	nonce := func() ([]byte, error) { return nil, nil }
+	chain := func(context.Context, authenticator.Chain) error { return nil }
+	nonce := func(context.Context) ([]byte, error) { return nil, nil }
 	attester := func(c *Config) { c.Verifier, c.Attester, c.TLS.Certificates = nil, &toy{}, []tls.Certificate{w.server} }
 	needsVerifier := "RequireSameLeaf, RequireOCSPStaple, CheckRevocation and Nonce need a Verifier: without one the peer shows no authenticator"
 	for _, c := range []struct {

@@ -36,7 +36,7 @@ type Conn struct {
 
 	prepared *prepared
 
-	exchanges chan struct{} // of a listener: a place for each exchange; else nil
+	exchanges chan struct{} // of a listener: a place for each exchange that is worked on; else nil
 
 	mu  sync.Mutex // makes one handshake run, guards err
 	err error      // sticky

@@ -72,7 +72,7 @@ func (x *exchange) run(ctx context.Context) *Error {
 }
 
 func (x *exchange) steps(ctx context.Context) *Error {
-	if err := x.begin(); err != nil {
+	if err := x.begin(ctx); err != nil {
 		return err
 	}
 	for !x.state.open() {
@@ -96,13 +96,27 @@ func (x *exchange) handle(ctx context.Context, t wire.Type, payload []byte) *Err
 	case wire.Hello:
 		return x.receiveHello(payload)
 	case wire.Request:
-		return x.receiveRequest(ctx, payload)
+		return x.work(ctx, payload, x.receiveRequest)
 	case wire.Authenticator:
-		return x.receiveAuthenticator(ctx, payload)
+		return x.work(ctx, payload, x.receiveAuthenticator)
 	case wire.Result:
 		return x.receiveResult(payload)
 	}
 	return x.receiveAlert(payload)
+}
+
+// work takes one of the listener's places for a step that costs more than
+// waiting does: so peers that say nothing take no place from those that do.
+func (x *exchange) work(ctx context.Context, payload []byte, step func(context.Context, []byte) *Error) *Error {
+	if places := x.conn.exchanges; places != nil {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+		case <-ctx.Done():
+			return failed(x.state.stage(), fmt.Errorf("waiting for one of %d exchanges to be done: %w", cap(places), over(ctx)))
+		}
+	}
+	return step(ctx, payload)
 }
 
 // receive reads a frame, until ctx ends.
@@ -129,7 +143,7 @@ func (x *exchange) receive(ctx context.Context) (wire.Type, []byte, error) {
 }
 
 // begin sends HELLO and, if we ask, REQUEST, in one flight.
-func (x *exchange) begin() *Error {
+func (x *exchange) begin(ctx context.Context) *Error {
 	hello := wire.HelloMap{
 		WillRequest: x.Verifier != nil, CanAttest: x.Attester != nil,
 		Models: models, MaxAuthenticator: x.maxAuth,
@@ -144,7 +158,7 @@ func (x *exchange) begin() *Error {
 	}
 	flight := []frame{{wire.Hello, payload}}
 	if hello.WillRequest {
-		if x.request, err = x.newRequest(); err != nil {
+		if x.request, err = x.newRequest(ctx); err != nil {
 			return failed(StageRequest, err)
 		}
 		flight = append(flight, frame{wire.Request, x.request.Bytes()})
@@ -179,7 +193,11 @@ func (x *exchange) receiveAlert(payload []byte) *Error {
 	if err != nil {
 		return failed(x.state.stage(), err)
 	}
-	return x.withRefusal(reported(x.state.stage(), code))
+	stage := x.state.stage()
+	if x.state.answer == answerSent {
+		stage = StageResult // it is about what we sent, whatever else is missing
+	}
+	return x.withRefusal(reported(stage, code))
 }
 
 // withRefusal adds to a peer's report why we refused: the peer cannot know.

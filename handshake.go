@@ -60,14 +60,6 @@ func (c *Conn) handshake(ctx context.Context) *Error {
 		return failed(StageNegotiate, err)
 	}
 	c.prepared.Trace.tlsDone(cs)
-	if c.exchanges != nil {
-		select {
-		case c.exchanges <- struct{}{}:
-			defer func() { <-c.exchanges }()
-		case <-ctx.Done():
-			return failed(StageHello, fmt.Errorf("waiting for one of %d exchanges to end: %w", cap(c.exchanges), over(ctx)))
-		}
-	}
 	x, err := c.newExchange(cs)
 	if err != nil {
 		return err

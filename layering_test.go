@@ -16,15 +16,16 @@ const module = "github.com/expat-go/expat"
 // mayImport is the layering: what each package may import of this module.
 // Packages under cmd and examples are users and may import anything public.
 var mayImport = map[string][]string{
-	".":                     {"attestation", "authenticator", "internal/wire"},
-	"authenticator":         {},
+	".":                     {"attestation", "authenticator", "internal/bounded", "internal/wire"},
+	"authenticator":         {"internal/bounded"},
 	"cmw":                   {},
-	"attestation":           {"authenticator", "cmw"},
+	"attestation":           {"authenticator", "cmw", "internal/bounded"},
 	"evidence":              {"attestation", "cmw"},
 	"evidence/simulated":    {"attestation", "cmw", "evidence"},
 	"evidence/evidencetest": {"attestation", "authenticator", "cmw", "internal/testca"},
 	"verifier":              {"attestation", "cmw", "evidence"},
 	"internal/vectors":      {"attestation", "authenticator", "cmw", "evidence", "evidence/simulated", "internal/wire"},
+	"internal/bounded":      {},
 	"internal/wire":         {},
 	"internal/testca":       {},
 	"internal/tlspair":      {},

@@ -9,14 +9,16 @@ import (
 )
 
 // pendingPerExchange is how many accepted connections a listener holds for each
-// exchange that it may run: those in their TLS handshake, those that wait for
-// an exchange, and those that wait for Accept. Above that it stops accepting.
+// exchange that it may work on: those that wait for their peer, for a place, or
+// for Accept. Above that it stops accepting until one is done or has run into
+// its Timeout.
 const pendingPerExchange = 16
 
 // NewListener returns a listener whose Accept hands out connections (of type
 // *[Conn]) on which the exchange is complete. Handshakes run beside Accept, each
-// within the Config's Timeout, and at most MaxExchanges exchanges at a time; a
-// peer that is slow, silent or refused holds up no other. What is dropped shows
+// within the Config's Timeout; at most MaxExchanges are worked on at a time, and
+// at most 16 times as many connections held. Below that a peer that is slow,
+// silent or refused holds up no other. What is dropped shows
 // in Config.Refused.
 //
 // Close closes ln, ends the handshakes under way and leaves connections that
@@ -37,7 +39,7 @@ type listener struct {
 
 	start     sync.Once
 	pending   chan struct{} // a place for each connection that is held
-	exchanges chan struct{} // a place for each exchange that runs
+	exchanges chan struct{} // a place for each exchange that is worked on
 }
 
 // Accept waits for the next attested connection.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmw"
+	"github.com/expat-go/expat/internal/wire"
 )
 
 // listen returns a listener on loopback, closed when the test ends.
@@ -142,7 +143,8 @@ func TestListenerBoundsExchanges(t *testing.T) {
 	}
 }
 
-// The one that waits was accepted first, but slow in its TLS handshake.
+// Two clients ask, and there is one place to answer them: who waits for it runs
+// into its own deadline.
 func TestListenerWaitTimesOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -165,11 +167,50 @@ func TestListenerWaitTimesOut(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		require.Error(t, slow.Handshake())
 		err := <-refused
-		requireFailure(t, err, StageHello, AlertTimeout, Local, context.DeadlineExceeded)
-		require.ErrorContains(t, err, "waiting for one of 1 exchanges to end")
+		requireFailure(t, err, StageRequest, AlertTimeout, Local, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "waiting for one of 1 exchanges to be done")
 		require.Equal(t, time.Second, time.Since(start))
 		requireFailure(t, <-refused, StageAttest, AlertTimeout, Local, context.DeadlineExceeded)
 		require.Equal(t, 1200*time.Millisecond, time.Since(start))
+		require.NoError(t, l.Close())
+	})
+}
+
+// Clients that finish TLS and then say nothing, or only HELLO, take no place from
+// one that goes on (I-17).
+func TestListenerSilentAfterTLS(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cc, sc := newWorld(t).configs(serverAttests)
+		sc.MaxExchanges = 1
+		q := newQueue()
+		l := NewListener(q, sc)
+		accepted := make(chan net.Conn, 1)
+		go func() {
+			if c, err := l.Accept(); err == nil {
+				accepted <- c
+			}
+		}()
+		payload, err := wire.HelloMap{WillRequest: true, MediaTypes: []string{toyMediaType}}.Encode()
+		require.NoError(t, err)
+		hello, err := wire.Append(nil, wire.Hello, payload)
+		require.NoError(t, err)
+		for i := range 8 {
+			silent := tls.Client(q.dial(), &tls.Config{RootCAs: cc.TLS.RootCAs, ServerName: serverName, NextProtos: []string{"expat/1"}})
+			require.NoError(t, silent.Handshake())
+			if i%2 == 0 {
+				_, err := silent.Write(hello)
+				require.NoError(t, err)
+			}
+		}
+		synctest.Wait()
+		start := time.Now()
+		good := Client(q.dial(), cc)
+		require.NoError(t, good.Handshake())
+		require.Zero(t, time.Since(start), "in virtual time")
+		require.NotNil(t, good.Peer())
+		require.NoError(t, (<-accepted).Close())
+		require.NoError(t, good.Close())
 		require.NoError(t, l.Close())
 	})
 }

@@ -198,9 +198,9 @@ func TestOwnTrouble(t *testing.T) {
 		reason error
 	}{
 		"no media types": {func(c *Config) { c.Verifier = &toy{types: []string{}} }, StageHello, AlertInternal, ErrConfig},
-		"no nonce":       {func(c *Config) { c.Nonce = func() ([]byte, error) { return nil, plain } }, StageRequest, AlertInternal, plain},
+		"no nonce":       {func(c *Config) { c.Nonce = func(context.Context) ([]byte, error) { return nil, plain } }, StageRequest, AlertInternal, plain},
 		"nonce too long": {func(c *Config) {
-			c.Nonce = func() ([]byte, error) { return make([]byte, authenticator.MaxNonce+1), nil }
+			c.Nonce = func(context.Context) ([]byte, error) { return make([]byte, authenticator.MaxNonce+1), nil }
 		}, StageRequest, AlertLimit, authenticator.ErrLimit},
 	} {
 		cc, sc := w.configs(serverAttests)
@@ -222,7 +222,7 @@ func TestNonce(t *testing.T) {
 		nonce := bytes.Repeat([]byte{0x5a}, size)
 		var contexts [][]byte
 		cc, sc := w.configs(serverAttests)
-		cc.Nonce = func() ([]byte, error) { return nonce, nil }
+		cc.Nonce = func(context.Context) ([]byte, error) { return nonce, nil }
 		sc.Attester = &toy{attest: func(_ context.Context, b attestation.Binding) (*cmw.Message, error) {
 			contexts = append(contexts, b.Context())
 			return toyEvidence(b, toyMediaType)
@@ -300,4 +300,37 @@ func TestClientFirst(t *testing.T) {
 	require.NoError(t, r.tls.CloseWrite())
 	r.requireVictim(nothing, StageValidate, AlertProtocol, Local, ErrClosed)
 	require.Zero(t, shown.Load())
+}
+
+// A Nonce or CheckRevocation that ignores its context holds nobody past the
+// deadline.
+func TestCallbacksAreBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	for name, c := range map[string]struct {
+		change func(*Config)
+		stage  Stage
+		alert  Alert
+	}{
+		"nonce": {func(c *Config) {
+			c.Nonce = func(context.Context) ([]byte, error) { <-release; return nil, nil }
+		}, StageRequest, AlertTimeout},
+		"revocation": {func(c *Config) {
+			c.CheckRevocation = func(context.Context, authenticator.Chain) error { <-release; return nil }
+		}, StageValidate, AlertCertificate},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cc, sc := w.configs(serverAttests)
+			cc.Timeout = 300 * time.Millisecond
+			c.change(cc)
+			client, s, err1, err2 := connect(t, cc, sc)
+			requireFailure(t, err1, c.stage, c.alert, Local, context.DeadlineExceeded)
+			var e *Error
+			require.ErrorAs(t, err2, &e)
+			requireDead(t, client)
+			requireDead(t, s)
+		})
+	}
 }

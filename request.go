@@ -12,13 +12,14 @@ import (
 
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/authenticator"
+	"github.com/expat-go/expat/internal/bounded"
 	"github.com/expat-go/expat/internal/wire"
 )
 
 // This file is the relying party: request, validate, appraise, result.
 
 // newRequest asks for attestation, and for a staple.
-func (x *exchange) newRequest() (*authenticator.Request, error) {
+func (x *exchange) newRequest(ctx context.Context) (*authenticator.Request, error) {
 	o := authenticator.RequestOptions{OCSP: true, Extensions: []authenticator.Extension{x.profile.Offer()}}
 	// A name guides a server that has several identities. One that no CA
 	// vouches for has no name.
@@ -27,7 +28,7 @@ func (x *exchange) newRequest() (*authenticator.Request, error) {
 	}
 	if x.Nonce != nil {
 		var err error
-		if o.Nonce, err = x.Nonce(); err != nil {
+		if o.Nonce, err = bounded.Call(ctx, func() ([]byte, error) { return x.Nonce(ctx) }); err != nil {
 			return nil, fmt.Errorf("nonce: %w", err)
 		}
 	}
@@ -39,7 +40,8 @@ func (x *exchange) newRequest() (*authenticator.Request, error) {
 func (x *exchange) receiveAuthenticator(ctx context.Context, payload []byte) *Error {
 	x.judging = true
 	start := time.Now()
-	peer, err := x.session.Validate(x.request, payload, authenticator.ValidateOptions{VerifyChain: x.verifyChain})
+	verify := func(c authenticator.Chain) error { return x.verifyChain(ctx, c) }
+	peer, err := x.session.Validate(x.request, payload, authenticator.ValidateOptions{VerifyChain: verify})
 	if err == nil {
 		err = x.checkLeaf(peer)
 	}
@@ -113,17 +115,18 @@ func (x *exchange) checkLeaf(peer *authenticator.Peer) error {
 
 // verifyChain is the X.509 validation of the authenticator's chain, which
 // attestation never replaces.
-func (x *exchange) verifyChain(c authenticator.Chain) error {
+func (x *exchange) verifyChain(ctx context.Context, c authenticator.Chain) error {
 	if err := x.verifyIssuer(c); err != nil {
 		return err
 	}
 	if x.RequireOCSPStaple && c.OCSPStaple == nil {
 		return errors.New("no OCSP response is stapled, as RequireOCSPStaple demands")
 	}
-	if x.CheckRevocation != nil {
-		return x.CheckRevocation(c)
+	if x.CheckRevocation == nil {
+		return nil
 	}
-	return nil
+	_, err := bounded.Call(ctx, func() (struct{}, error) { return struct{}{}, x.CheckRevocation(ctx, c) })
+	return err
 }
 
 func (x *exchange) verifyIssuer(c authenticator.Chain) error {

@@ -1,6 +1,7 @@
 package expat
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -126,9 +127,11 @@ func TestX509(t *testing.T) {
 		"valid by then":       {young, later(20 * time.Minute), accepted},
 		"code signing":        {usage(x509.ExtKeyUsageCodeSigning), keep, refusedCertificate},
 		"chain is incomplete": {tls.Certificate{Certificate: good.Certificate[:1], PrivateKey: good.PrivateKey}, keep, refusedCertificate},
-		"revoked":             {good, func(c *Config) { c.CheckRevocation = func(authenticator.Chain) error { return errors.New("revoked") } }, refusedCertificate},
+		"revoked": {good, func(c *Config) {
+			c.CheckRevocation = func(context.Context, authenticator.Chain) error { return errors.New("revoked") }
+		}, refusedCertificate},
 		"not revoked": {good, func(c *Config) {
-			c.CheckRevocation = func(chain authenticator.Chain) error {
+			c.CheckRevocation = func(_ context.Context, chain authenticator.Chain) error {
 				if len(chain.Certificates) != 2 || !chain.Certificates[0].Equal(good.Leaf) {
 					return errors.New("not the chain")
 				}

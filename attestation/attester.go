@@ -8,6 +8,7 @@ import (
 
 	"github.com/expat-go/expat/authenticator"
 	"github.com/expat-go/expat/cmw"
+	"github.com/expat-go/expat/internal/bounded"
 )
 
 // An Attester collects Evidence, or obtains an Attestation Result, about the
@@ -48,7 +49,7 @@ func Attest(ctx context.Context, p Profile, r *authenticator.ReceivedRequest, id
 	if err != nil {
 		return none, err
 	}
-	m, err := wait(ctx, func() (*cmw.Message, error) { return a.Attest(ctx, b, usable) })
+	m, err := bounded.Call(ctx, func() (*cmw.Message, error) { return a.Attest(ctx, b, usable) })
 	if err != nil {
 		return none, fmt.Errorf("%w: %w", ErrAttester, err)
 	}
@@ -70,37 +71,4 @@ func Common(ours, theirs []string) []string {
 		}
 	}
 	return out
-}
-
-// wait calls f and returns when f does or ctx ends, whichever is first: code
-// that is plugged in may ignore its context, and must not hold up a connection
-// past its deadline. f then finishes unobserved. A panic in f becomes an error,
-// as nobody could recover it in f's goroutine; its text is left out, for it may
-// repeat Evidence.
-func wait[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	type outcome struct {
-		v   T
-		err error
-	}
-	var zero T
-	if ctx.Err() != nil {
-		return zero, context.Cause(ctx)
-	}
-	ch := make(chan outcome, 1)
-	go func() {
-		o := outcome{err: errors.New("it ended its goroutine")} // runtime.Goexit
-		defer func() {
-			if p := recover(); p != nil {
-				o = outcome{err: fmt.Errorf("it panicked with a %T", p)}
-			}
-			ch <- o
-		}()
-		o.v, o.err = f()
-	}()
-	select {
-	case o := <-ch:
-		return o.v, o.err
-	case <-ctx.Done():
-		return zero, context.Cause(ctx)
-	}
 }

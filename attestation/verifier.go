@@ -7,6 +7,7 @@ import (
 
 	"github.com/expat-go/expat/authenticator"
 	"github.com/expat-go/expat/cmw"
+	"github.com/expat-go/expat/internal/bounded"
 )
 
 // A Verifier appraises Evidence or an Attestation Result (RFC 9334, Section 3).
@@ -49,7 +50,7 @@ func Appraise(ctx context.Context, p Profile, peer *authenticator.Peer, v Verifi
 	if err != nil {
 		return nil, err
 	}
-	r, err := wait(ctx, func() (*Result, error) { return v.Appraise(ctx, b, m) })
+	r, err := bounded.Call(ctx, func() (*Result, error) { return v.Appraise(ctx, b, m) })
 	switch {
 	case err != nil:
 		return nil, verdict(err)

@@ -9,6 +9,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"slices"
+
+	"github.com/expat-go/expat/internal/bounded"
 )
 
 // Authenticate makes the authenticator that answers r with id (RFC 9261,
@@ -105,21 +107,11 @@ func signContext(ctx context.Context, scheme schemeInfo, id *Identity, content [
 	case *ecdsa.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey:
 		return scheme.sign(id.signer, content)
 	}
-	type result struct {
-		signature []byte
-		err       error
+	signature, err := bounded.Call(ctx, func() ([]byte, error) { return scheme.sign(id.signer, content) })
+	if err != nil && !errors.Is(err, ErrSigner) {
+		err = reason(ErrSigner, "%w", err)
 	}
-	ch := make(chan result, 1)
-	go func() {
-		signature, err := scheme.sign(id.signer, content)
-		ch <- result{signature, err}
-	}()
-	select {
-	case r := <-ch:
-		return r.signature, r.err
-	case <-ctx.Done():
-		return nil, reason(ErrSigner, "%w", context.Cause(ctx))
-	}
+	return signature, err
 }
 
 // Refuse makes the empty authenticator that answers r: a refusal that the peer
