@@ -114,7 +114,7 @@ export const strangers = {
         if (f.alert !== undefined) seen.push(f.alert.code);
       }
     };
-    deepStrictEqual(await connectTo(world, {}, silence, ['--timeout', '1s']), failed('hello'));
+    deepStrictEqual(await connectTo(world, {}, silence, ['--timeout', '3s']), failed('hello'));
     deepStrictEqual(seen, [frameTypes.hello, frameTypes.request, frameTypes.alert, timeout]);
   },
   async 'client without ALPN'(world) {
