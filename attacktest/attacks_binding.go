@@ -114,14 +114,6 @@ func foreignEvidence(ctx context.Context, p *peer) ([]byte, error) {
 	return p.answer(ctx, p.id, old)
 }
 
-func otherRole(ctx context.Context, p *peer) ([]byte, error) {
-	s, asked, err := p.elsewhere(p.asked.Context(), opposite(p.role))
-	if err != nil {
-		return nil, err
-	}
-	return p.rightEvidence(ctx, s, asked)
-}
-
 // rightAndWrong are the Binding asked for and one of another request.
 func rightAndWrong(ctx context.Context, p *peer) (right, wrong attestation.Binding, err error) {
 	if right, err = p.bindingOf(ctx, p.asked, p.id); err != nil {

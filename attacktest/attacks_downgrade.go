@@ -102,7 +102,7 @@ func cannotAttest(ctx context.Context, s *scene) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	if err := p.begin(s.attests, false); err != nil {
+	if err := p.begin(false, false); err != nil {
 		return verdict{}, err
 	}
 	p.write([]byte(early))

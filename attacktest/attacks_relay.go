@@ -113,34 +113,39 @@ func passing(show func(*Target) (*tls.Certificate, error)) try {
 		if err != nil {
 			return verdict{}, err
 		}
-		back := make(chan string, 1)
-		go func() { back <- pass(endpoint.tls, victim.tls) }()
-		alert := pass(victim.tls, endpoint.tls)
-		_ = endpoint.raw.Close()
-		<-back
-		victim.stage = expat.StageValidate
-		return victim.andClient(ctx, refusedAt(expat.StageValidate, alert))
+		alerts := make(chan string, 2)
+		go func() { alerts <- pass(victim, endpoint) }()
+		go func() { alerts <- pass(endpoint, victim) }()
+		end, err := victim.awaitClient(ctx)
+		_, _ = victim.raw.Close(), endpoint.raw.Close()
+		alert := <-alerts
+		if second := <-alerts; alert == "" {
+			alert = second
+		}
+		if err != nil {
+			return verdict{}, err
+		}
+		return clientVerdict(end, refusedAt(expat.StageValidate, alert)), nil
 	}
 }
 
 // pass copies frames until there are no more, and returns the code of a refusal
-// among them. It ends on application data, which means that the sender is open.
-func pass(from, to *tls.Conn) (alert string) {
-	defer to.CloseWrite()
+// among them. It ends on application data too: the sender is then open.
+func pass(from, to *peer) (alert string) {
+	defer to.raw.Close()
 	for {
-		t, payload, err := wire.Read(from, wire.MaxMaxAuthenticator)
+		t, payload, err := wire.Read(from.tls, wire.MaxMaxAuthenticator)
 		if err != nil {
 			return alert
 		}
-		alert = alertIn(t, payload)
-		if t == wire.Result && alert == "" {
-			return "" // accepted
+		if code := alertIn(t, payload); code != "" {
+			alert = code
 		}
 		b, err := wire.Append(nil, t, payload)
 		if err != nil {
 			return alert
 		}
-		if _, err := to.Write(b); err != nil {
+		if _, err := to.tls.Write(b); err != nil {
 			return alert
 		}
 	}

@@ -165,10 +165,14 @@ type cache struct{ last *tls.ClientSessionState }
 func (c *cache) Get(string) (*tls.ClientSessionState, bool) { return c.last, c.last != nil }
 func (c *cache) Put(_ string, s *tls.ClientSessionState)    { c.last = s }
 
+func resumable(kept *cache) tlsOptions {
+	return func(c *tls.Config) { c.ClientSessionCache, c.SessionTicketsDisabled = kept, false }
+}
+
 // collect goes through an honest exchange and returns the session it was given.
 func collect(ctx context.Context, s *scene) (*peer, *cache, error) {
 	kept := new(cache)
-	p, err := s.meet(ctx, func(c *tls.Config) { c.ClientSessionCache = kept })
+	p, err := s.meet(ctx, resumable(kept))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -209,7 +213,7 @@ func resumeEndpoint(ctx context.Context, s *scene) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	if err := p.secure(ctx, func(c *tls.Config) { c.ClientSessionCache = kept }); err != nil {
+	if err := p.secure(ctx, resumable(kept)); err != nil {
 		return p.refusedInTLS(ctx, err)
 	}
 	if !p.tls.ConnectionState().DidResume {
@@ -228,7 +232,10 @@ func resumeClient(ctx context.Context, s *scene) (verdict, error) {
 	if _, err := rand.Read(key[:]); err != nil {
 		return verdict{}, err
 	}
-	tickets := func(c *tls.Config) { c.SetSessionTicketKeys([][32]byte{key}) }
+	tickets := func(c *tls.Config) {
+		c.SessionTicketsDisabled = false
+		c.SetSessionTicketKeys([][32]byte{key})
+	}
 	for i := range 2 {
 		p, err := s.meet(ctx, tickets)
 		if err != nil {

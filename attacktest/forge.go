@@ -7,12 +7,16 @@ import (
 	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/expat-go/expat/authenticator"
 )
 
 // This file takes authenticators apart and signs them anew, which package
@@ -42,22 +46,21 @@ func message(typ uint8, body func(*cryptobyte.Builder)) ([]byte, error) {
 	return b.Bytes()
 }
 
-// exported is one of the two exporter values of RFC 9261, Section 5.1.
-func (p *peer) exported(what string) ([]byte, error) {
-	label := fmt.Sprintf("EXPORTER-%s authenticator %s", strings.ToLower(p.role.String()), what)
+// exported is one of the two exporter values of a sender's role (RFC 9261,
+// Section 5.1).
+func (p *peer) exported(sender authenticator.Role, what string) ([]byte, error) {
+	label := fmt.Sprintf("EXPORTER-%s authenticator %s", strings.ToLower(sender.String()), what)
 	return p.session.Export(label, nil, p.session.Hash().Size())
 }
 
 // hashOf hashes a transcript: the Handshake Context, the request and more.
-func (p *peer) hashOf(more ...[]byte) ([]byte, error) {
-	handshake, err := p.exported("handshake context")
+func (p *peer) hashOf(sender authenticator.Role, more ...[]byte) ([]byte, error) {
+	handshake, err := p.exported(sender, "handshake context")
 	if err != nil {
 		return nil, err
 	}
 	h := p.session.Hash().New()
-	h.Write(handshake)
-	h.Write(p.asking)
-	for _, m := range more {
+	for _, m := range append([][]byte{handshake, p.asking}, more...) {
 		h.Write(m)
 	}
 	return h.Sum(nil), nil
@@ -67,6 +70,26 @@ func (p *peer) hashOf(more ...[]byte) ([]byte, error) {
 // with a key that is not the leaf's. Finished, for which no private key is
 // needed, is right.
 func unproved(ctx context.Context, p *peer) ([]byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	return p.resigned(ctx, p.role, key, uint16(tls.ECDSAWithP256AndSHA256))
+}
+
+// otherRole is a good authenticator but for the exporter labels, which are those
+// of the victim's role.
+func otherRole(ctx context.Context, p *peer) ([]byte, error) {
+	key, ok := p.party.Identity.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, inapplicable("the identity's key signs for crypto/tls only")
+	}
+	return p.resigned(ctx, opposite(p.role), key, 0)
+}
+
+// resigned makes a good authenticator and signs it anew, with a key and a scheme
+// (0: that of the good one) and the labels of a role.
+func (p *peer) resigned(ctx context.Context, sender authenticator.Role, key crypto.Signer, scheme uint16) ([]byte, error) {
 	good, err := p.answer(ctx, p.id, p.party.Attester)
 	if err != nil {
 		return nil, err
@@ -75,52 +98,66 @@ func unproved(ctx context.Context, p *peer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.verify, err = p.signed(m.certificate); err != nil {
+	if scheme == 0 {
+		scheme = uint16(m.verify[4])<<8 | uint16(m.verify[5])
+	}
+	sum, err := p.hashOf(sender, m.certificate)
+	if err != nil {
 		return nil, err
 	}
-	return p.finish(m)
+	signature, err := sign(key, tls.SignatureScheme(scheme), fmt.Appendf(nil, "%sExported Authenticator\x00%s", strings.Repeat(" ", 64), sum))
+	if err != nil {
+		return nil, err
+	}
+	if m.verify, err = message(15, func(b *cryptobyte.Builder) {
+		b.AddUint16(scheme)
+		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(signature) })
+	}); err != nil {
+		return nil, err
+	}
+	return p.finish(sender, m)
 }
 
-// signed makes CertificateVerify with a fresh P-256 key (RFC 9261, Section 5.2.2).
-func (p *peer) signed(certificate []byte) ([]byte, error) {
-	sum, err := p.hashOf(certificate)
-	if err != nil {
-		return nil, err
+// sign signs as a scheme of TLS 1.3 says (RFC 8446, Section 4.2.3).
+func sign(key crypto.Signer, scheme tls.SignatureScheme, content []byte) ([]byte, error) {
+	var opts crypto.SignerOpts
+	switch scheme {
+	case tls.Ed25519:
+		return key.Sign(rand.Reader, content, crypto.Hash(0))
+	case tls.ECDSAWithP256AndSHA256:
+		opts = crypto.SHA256
+	case tls.ECDSAWithP384AndSHA384:
+		opts = crypto.SHA384
+	case tls.ECDSAWithP521AndSHA512:
+		opts = crypto.SHA512
+	case tls.PSSWithSHA256:
+		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
+	case tls.PSSWithSHA384:
+		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA384}
+	case tls.PSSWithSHA512:
+		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA512}
+	default:
+		return nil, inapplicable("the identity signs with a scheme that this attack does not know")
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	h := crypto.SHA256.New()
-	fmt.Fprintf(h, "%sExported Authenticator\x00%s", strings.Repeat(" ", 64), sum)
-	signature, err := key.Sign(rand.Reader, h.Sum(nil), crypto.SHA256)
-	if err != nil {
-		return nil, err
-	}
-	return message(15, func(b *cryptobyte.Builder) {
-		b.AddUint16(uint16(tls.ECDSAWithP256AndSHA256))
-		b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(signature) })
-	})
+	h := opts.HashFunc().New()
+	h.Write(content)
+	return key.Sign(rand.Reader, h.Sum(nil), opts)
 }
 
 // finish makes Finished anew (RFC 9261, Section 5.2.3).
-func (p *peer) finish(m messages) ([]byte, error) {
-	sum, err := p.hashOf(m.certificate, m.verify)
+func (p *peer) finish(sender authenticator.Role, m messages) ([]byte, error) {
+	sum, err := p.hashOf(sender, m.certificate, m.verify)
 	if err != nil {
 		return nil, err
 	}
-	key, err := p.exported("finished key")
+	key, err := p.exported(sender, "finished key")
 	if err != nil {
 		return nil, err
 	}
 	mac := hmac.New(p.session.Hash().New, key)
 	mac.Write(sum)
 	m.finished, err = message(20, func(b *cryptobyte.Builder) { b.AddBytes(mac.Sum(nil)) })
-	return join(m), err
-}
-
-func join(m messages) []byte {
-	return append(append(append([]byte{}, m.certificate...), m.verify...), m.finished...)
+	return slices.Concat(m.certificate, m.verify, m.finished), err
 }
 
 // unfinished is a good authenticator with a wrong MAC.

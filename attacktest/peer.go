@@ -111,6 +111,8 @@ func (p *peer) tlsConfig(change ...tlsOptions) *tls.Config {
 		InsecureSkipVerify: true, // an attacker does not ask whom he attacks
 		NextProtos:         []string{p.target.alpn()},
 		MinVersion:         tls.VersionTLS13,
+
+		SessionTicketsDisabled: true,
 	}
 	if p.id != nil {
 		cfg.Certificates = []tls.Certificate{p.party.Identity}

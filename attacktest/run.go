@@ -256,17 +256,14 @@ func (p *peer) opened(ctx context.Context) error {
 	if p.client == nil {
 		return nil
 	}
-	select {
-	case end := <-p.client:
-		if end.err == nil {
-			p.cleanup(func() { _ = end.conn.Close() })
-		}
-		return end.err
-	case <-time.After(p.options.Prompt):
-		return errors.New("the client does not come back")
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	end, err := p.awaitClient(ctx)
+	if err != nil {
+		return err
 	}
+	if end.err == nil {
+		p.cleanup(func() { _ = end.conn.Close() })
+	}
+	return end.err
 }
 
 // T is what [Test] needs of a *testing.T.

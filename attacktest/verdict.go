@@ -102,13 +102,27 @@ func (p *peer) andClient(ctx context.Context, v verdict) (verdict, error) {
 		return v, nil
 	}
 	_ = p.raw.Close()
+	end, err := p.awaitClient(ctx)
+	if errors.Is(err, errPatience) {
+		return verdict{Accepted, v.step, v.alert, "the client does not come back though the connection is closed"}, nil
+	}
+	if err != nil {
+		return v, err
+	}
+	return clientVerdict(end, v), nil
+}
+
+var errPatience = errors.New("the client does not come back")
+
+// awaitClient waits for what a client victim makes of the connection.
+func (p *peer) awaitClient(ctx context.Context) (clientEnd, error) {
 	select {
 	case end := <-p.client:
-		return clientVerdict(end, v), nil
+		return end, nil
 	case <-time.After(p.options.Patience):
-		return verdict{Accepted, v.step, v.alert, "the client does not come back though the connection is closed"}, nil
+		return clientEnd{}, errPatience
 	case <-ctx.Done():
-		return v, context.Cause(ctx)
+		return clientEnd{}, context.Cause(ctx)
 	}
 }
 
