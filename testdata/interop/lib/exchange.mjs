@@ -12,22 +12,25 @@ import { demand, Refused, refuse } from './wire.mjs';
 
 export const otherSide = { client: 'server', server: 'client' };
 
-// Codes of ALERT and RESULT by the reason of the refusal; the reasons of an
-// authenticator and of its attestation are in detailCodes.
+// Codes of ALERT and RESULT (docs/protocol.md, Section 4) by the reason of the
+// refusal, and by what is behind it where that matters.
 const codes = {
   truncated: 13, 'unknown-type': 13, 'too-large': 10, malformed: 1, order: 13, 'nobody-asks': 13,
   'cannot-attest': 6, request: 1, 'context-reuse': 3, refused: 9, reflected: 4, evidence: 7, binding: 7,
   'accepted-refusal': 13, 'alert-zero': 13, incomplete: 13,
 };
 const detailCodes = {
-  limit: 10, 'unsupported-extension': 2, 'not-offered': 2, certificate: 5, chain: 5, signature: 4, finished: 4,
-  'context-mismatch': 4, 'context-reuse': 3, missing: 6, 'message-kind': 7, 'media-type': 7,
+  authenticator: {
+    limit: 10, 'unsupported-extension': 2, 'context-mismatch': 3, signature: 4, finished: 4, certificate: 5, chain: 5, scheme: 5,
+  },
+  attestation: { 'not-offered': 2, missing: 6, 'media-type': 7 },
+  request: { 'unexpected-message': 13 },
 };
 
 // codeOf gives the code to send for a refusal; null where the other side spoke last.
 export function codeOf(refusal) {
   if (['rejected', 'alert'].includes(refusal.reason)) return null;
-  return codes[refusal.reason] ?? detailCodes[refusal.cause?.reason] ?? 1;
+  return detailCodes[refusal.reason]?.[refusal.cause?.reason] ?? codes[refusal.reason] ?? 1;
 }
 
 // within runs a step whose refusals all count as one reason of the exchange. A
