@@ -109,24 +109,33 @@ type Options struct {
 	Only []string
 
 	// Patience is how long a victim may be kept waiting before it must have
-	// closed the connection: a little more than its deadline. Zero: 35 s, for
-	// the default of package expat.
+	// closed the connection: a little more than its deadline. Zero:
+	// [DefaultPatience], for the deadline that package expat has by default.
 	Patience time.Duration
 
 	// Prompt is how soon a victim must refuse what is wrong on the face of it,
-	// without waiting for more or for its deadline. Zero: 5 s.
+	// without waiting for more or for its deadline. Zero: [DefaultPrompt].
 	Prompt time.Duration
 
-	// Drip is the time between two bytes of a slow peer. Zero: 1 s.
+	// Drip is the time between two bytes of a slow peer. Zero: [DefaultDrip].
 	Drip time.Duration
 
 	// Parallel is how many attacks run at a time, at most [MaxParallel]; those
-	// that only wait are not counted. Zero: 4.
+	// that only wait are not counted. Zero: [DefaultParallel].
 	Parallel int
 
-	// Timeout bounds the whole run. Zero: 2 minutes.
+	// Timeout bounds the whole run. Zero: [DefaultTimeout].
 	Timeout time.Duration
 }
+
+// Defaults of Options.
+const (
+	DefaultPatience = 35 * time.Second
+	DefaultPrompt   = 5 * time.Second
+	DefaultDrip     = time.Second
+	DefaultTimeout  = 2 * time.Minute
+	DefaultParallel = 4
+)
 
 // MaxParallel is the largest value of Options.Parallel.
 const MaxParallel = 16
@@ -190,7 +199,7 @@ func (o Options) filled() (Options, error) {
 	for _, d := range []struct {
 		v   *time.Duration
 		def time.Duration
-	}{{&o.Patience, 35 * time.Second}, {&o.Prompt, 5 * time.Second}, {&o.Drip, time.Second}, {&o.Timeout, 2 * time.Minute}} {
+	}{{&o.Patience, DefaultPatience}, {&o.Prompt, DefaultPrompt}, {&o.Drip, DefaultDrip}, {&o.Timeout, DefaultTimeout}} {
 		if *d.v < 0 {
 			return o, fmt.Errorf("%w: negative time", ErrTarget)
 		}
@@ -205,7 +214,7 @@ func (o Options) filled() (Options, error) {
 		return o, fmt.Errorf("%w: Parallel must be 0 to %d", ErrTarget, MaxParallel)
 	}
 	if o.Parallel == 0 {
-		o.Parallel = 4
+		o.Parallel = DefaultParallel
 	}
 	return o, nil
 }

@@ -45,7 +45,7 @@ func explain(err error) (string, int) {
 	switch {
 	case errors.Is(err, errUsage), errors.Is(err, state.ErrState):
 		text, code = err.Error(), exitUsage
-	case errors.Is(err, demo.ErrNotAsExpected), errors.Is(err, errVectors):
+	case errors.Is(err, demo.ErrNotAsExpected), errors.Is(err, errVectors), errors.Is(err, errAccepted):
 		text, code = err.Error(), exitRefused
 	case errors.As(err, &e):
 		verb := "failed"
