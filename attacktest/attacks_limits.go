@@ -38,9 +38,9 @@ func limitAttacks() []attack {
 		}, hello("\x19\x27\x10\x9b\x00\x00\x00\x01\x00\x00\x00\x00")),
 		either(Attack{
 			Name: "HELLO that contradicts itself", Requirement: "I-17", Has: "nothing",
-			Does:    "says twice, and differently, what he will do",
+			Does:    "says in HELLO both that he multiplexes and that he does not",
 			Defence: "duplicate keys are refused",
-		}, hello("\x01\xf5")),
+		}, hello("\x05\xf5")),
 		relying(Attack{
 			Name: "long authenticator", Requirement: "I-17", Has: "nothing",
 			Does:    "announces an authenticator of 16 MiB, and begins it",
@@ -89,7 +89,8 @@ func hello(entry string) try {
 		if err != nil {
 			return verdict{}, err
 		}
-		b, err := p.says(false, true).Encode()
+		// One of both must ask, or that is what is refused.
+		b, err := p.says(s.attests && !s.asks, true).Encode()
 		if err != nil {
 			return verdict{}, err
 		}

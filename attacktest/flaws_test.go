@@ -165,6 +165,9 @@ var attestersOnly = []flawed{
 	one(nobodyAsks, "nobody asks"),
 	one(noALPN, "no ALPN", "other ALPN"),
 	one(unasked, "Evidence without an offer"),
+	one(lastKey, "HELLO that contradicts itself"),
+	one(deepHello, "deep HELLO"),
+	one(anyHello, "HELLO of four billion items", "HELLO that contradicts itself", "deep HELLO"),
 }
 
 // check demands that exactly the attacks named were accepted, by every victim.

@@ -19,7 +19,7 @@ func (l *lax) receiveHello(payload []byte) int {
 		h, err = l.looseHello(payload)
 	}
 	if err != nil && l.is(anyHello) {
-		h, err = wire.HelloMap{CanAttest: true}, nil
+		h, err = wire.HelloMap{CanAttest: true, WillRequest: l.alone}, nil
 	}
 	if err != nil {
 		return 1

@@ -59,14 +59,38 @@ func (s *scene) reach(ctx context.Context) (*peer, error) {
 		return nil, err
 	}
 	p.client = make(chan clientEnd, 1)
-	go func() {
-		c, err := s.target.Client(ctx, theirs)
-		if err != nil {
-			_ = theirs.Close()
-		}
-		p.client <- clientEnd{c, err}
-	}()
+	s.runClient(ctx, theirs, p.client)
 	return p, nil
+}
+
+// runClient starts a client victim, and sees to it that it is gone with the scene.
+func (s *scene) runClient(ctx context.Context, nc net.Conn, ended chan clientEnd) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer close(ended)
+		c, err := s.target.Client(ctx, nc)
+		if err != nil {
+			_ = nc.Close()
+		}
+		ended <- clientEnd{c, err}
+	}()
+	s.cleanup(func() {
+		cancel()
+		_ = nc.Close()
+		for {
+			select {
+			case end, ok := <-ended:
+				if !ok {
+					return
+				}
+				if end.conn != nil {
+					_ = end.conn.Close()
+				}
+			case <-time.After(s.options.Prompt):
+				return // it hangs, which was waited for already
+			}
+		}
+	})
 }
 
 func (s *scene) newPeer(ctx context.Context, nc net.Conn, role authenticator.Role, party *Party) (*peer, error) {

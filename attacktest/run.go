@@ -135,13 +135,15 @@ func (r *run) one(ctx context.Context, a attack) Outcome {
 	start := time.Now()
 	var v verdict
 	if err == nil {
+		defer s.close()
 		v, err = a.try(ctx, s)
-		s.close()
 	}
 	out.Took = time.Since(start)
 	out.Milliseconds = float64(out.Took.Microseconds()) / 1000
 	var not inapplicable
 	switch {
+	case ctx.Err() != nil: // which also closed the connections
+		out.Outcome, out.Note = NotTried, fmt.Sprintf("the run was ended: %v", context.Cause(ctx))
 	case errors.As(err, &not):
 		out.Outcome, out.Note = NotApplicable, not.Error()
 	case err != nil:
