@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"evidence/simulated":    {"attestation", "cmw", "evidence"},
 	"evidence/sevsnp":       {"attestation", "cmw", "evidence", "internal/tsm"},
 	"evidence/tpm":          {"attestation", "cmw", "evidence"},
+	"evidence/tpm/enroll":   {"evidence", "evidence/tpm"},
 	"evidence/tdx":          {"attestation", "cmw", "evidence", "internal/tsm"},
 	"evidence/evidencetest": {"attestation", "authenticator", "cmw", "internal/testca"},
 	"verifier":              {"attestation", "cmw", "evidence"},

@@ -56,6 +56,8 @@ var (
 	ErrPCRSelection = errors.New("the quote is over other PCRs")
 	// ErrPCRDigest: the PCR values are not those quoted.
 	ErrPCRDigest = errors.New("the PCR values are not those quoted")
+	// ErrKeyMovable: the certified key was made outside or can leave the TPM.
+	ErrKeyMovable = errors.New("the certified key is not fixed in the TPM")
 	// ErrEventLog: the event log does not lead to the quoted PCR values.
 	ErrEventLog = errors.New("the event log does not lead to the quoted PCR values")
 )

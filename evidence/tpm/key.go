@@ -99,6 +99,7 @@ func (t *TPM) create(ctx context.Context, o KeyOptions, hierarchy tpm2.TPMHandle
 	template.ObjectAttributes.NoDA = len(o.Auth) == 0
 	auth := bytes.Clone(o.Auth)
 	return run(ctx, t, func(s *session) (*key, error) {
+		s.evict(0) // the TPM needs a slot for the new key too
 		parent, err := s.parent(hierarchy)
 		if err != nil {
 			return nil, err
@@ -241,12 +242,7 @@ func (s *session) load(k *key) (tpm2.AuthHandle, error) {
 			return authorized(l.handle, tpm2.TPM2BName{Buffer: k.area.name}, k.auth), nil
 		}
 	}
-	for len(t.loaded) >= maxLoaded {
-		s.flush(t.loaded[0].handle)
-		if len(t.loaded) > 0 { // empty if the TPM went away meanwhile
-			t.loaded = t.loaded[1:]
-		}
-	}
+	s.evict(maxLoaded - 1)
 	t.ours[string(k.area.name)] = true
 	parent, err := s.parent(k.hierarchy)
 	if err != nil {
@@ -269,6 +265,16 @@ func (s *session) load(k *key) (tpm2.AuthHandle, error) {
 	k.parentName = parent.Name.Buffer
 	t.loaded = append(t.loaded, loadedKey{k, r.ObjectHandle})
 	return authorized(r.ObjectHandle, r.Name, k.auth), nil
+}
+
+// evict takes keys out of their slots, the least recently used first, until no more
+// than n are left.
+func (s *session) evict(n int) {
+	for len(s.t.loaded) > n {
+		first := s.t.loaded[0]
+		s.t.loaded = s.t.loaded[1:]
+		s.flush(first.handle) // forgets all where the TPM went away
+	}
 }
 
 // roomFor runs a command that needs a slot, and once more after making room where
