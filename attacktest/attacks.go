@@ -47,11 +47,8 @@ func mutually(attacks []attack) []attack {
 // shows is an attack by what is sent in place of a good authenticator.
 func shows(make func(ctx context.Context, p *peer) ([]byte, error)) try {
 	return func(ctx context.Context, s *scene) (verdict, error) {
-		p, err := s.meet(ctx)
+		p, err := s.greeted(ctx, false, true)
 		if err != nil {
-			return verdict{}, err
-		}
-		if err := p.begin(false, true); err != nil {
 			return verdict{}, err
 		}
 		b, err := make(ctx, p)

@@ -69,18 +69,30 @@ func attesterAttacks() []attack {
 	)
 }
 
-// asked is a connection to a victim that attests, on which we have proved what
+// proved is a connection to a victim that attests, on which we have proved what
 // it wanted.
 func (s *scene) proved(ctx context.Context) (*peer, error) {
-	p, err := s.meet(ctx)
+	p, err := s.greeted(ctx, true, s.own().Attester != nil)
 	if err != nil {
-		return nil, err
-	}
-	if err := p.begin(true, p.party.Attester != nil); err != nil {
 		return nil, err
 	}
 	return p, p.honest(ctx)
 }
+
+// askAs sends a request that differs as told and reads the answer.
+func (p *peer) askAs(change func(*authenticator.RequestOptions)) (*authenticator.Session, *authenticator.Request, []byte, error) {
+	session, q, err := p.request(change)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := p.send(wire.Request, q.Bytes()); err != nil {
+		return nil, nil, nil, err
+	}
+	b, err := p.read(wire.Authenticator)
+	return session, q, b, err
+}
+
+func asUsual(*authenticator.RequestOptions) {}
 
 // asks is an attack by what is asked.
 func asks(request func(p *peer) ([]byte, error)) try {
@@ -113,8 +125,11 @@ func (p *peer) request(change func(*authenticator.RequestOptions)) (*authenticat
 	return session, q, err
 }
 
+// sameContext asks with the context of the victim's own request.
+func (p *peer) sameContext(o *authenticator.RequestOptions) { o.Context = p.asked.Context() }
+
 func contextOfVictim(p *peer) ([]byte, error) {
-	_, q, err := p.request(func(o *authenticator.RequestOptions) { o.Context = p.asked.Context() })
+	_, q, err := p.request(p.sameContext)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +148,7 @@ func shortContext(p *peer) ([]byte, error) {
 const certificateRequest, clientCertificateRequest = 13, 17
 
 func wrongType(p *peer) ([]byte, error) {
-	_, q, err := p.request(func(*authenticator.RequestOptions) {})
+	_, q, err := p.request(asUsual)
 	if err != nil {
 		return nil, err
 	}
@@ -144,21 +159,11 @@ func wrongType(p *peer) ([]byte, error) {
 
 // reflection sends back what the victim answers to its own question.
 func reflection(ctx context.Context, s *scene) (verdict, error) {
-	p, err := s.meet(ctx)
+	p, err := s.greeted(ctx, true, true)
 	if err != nil {
 		return verdict{}, err
 	}
-	if err := p.begin(true, true); err != nil {
-		return verdict{}, err
-	}
-	b, err := contextOfVictim(p)
-	if err != nil {
-		return verdict{}, err
-	}
-	if err := p.send(wire.Request, b); err != nil {
-		return verdict{}, err
-	}
-	b, err = p.read(wire.Authenticator)
+	_, _, b, err := p.askAs(p.sameContext)
 	var said *unexpected
 	if errors.As(err, &said) || err == nil && refusal(b) {
 		alert := "empty authenticator"
@@ -181,14 +186,8 @@ func asksTwice(ctx context.Context, s *scene) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	_, q, err := p.request(func(*authenticator.RequestOptions) {})
+	_, q, _, err := p.askAs(asUsual)
 	if err != nil {
-		return verdict{}, err
-	}
-	if err := p.send(wire.Request, q.Bytes()); err != nil {
-		return verdict{}, err
-	}
-	if _, err := p.read(wire.Authenticator); err != nil {
 		return verdict{}, err
 	}
 	if err := p.send(wire.Request, q.Bytes()); err != nil {
@@ -203,14 +202,7 @@ func withoutOffer(ctx context.Context, s *scene) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	session, q, err := p.request(func(o *authenticator.RequestOptions) { o.Extensions = nil })
-	if err != nil {
-		return verdict{}, err
-	}
-	if err := p.send(wire.Request, q.Bytes()); err != nil {
-		return verdict{}, err
-	}
-	b, err := p.read(wire.Authenticator)
+	session, q, b, err := p.askAs(func(o *authenticator.RequestOptions) { o.Extensions = nil })
 	var said *unexpected
 	if errors.As(err, &said) {
 		return p.andClient(ctx, refusedAt(p.stage, said.alert))
@@ -233,11 +225,8 @@ func nobodyAsks(ctx context.Context, s *scene) (verdict, error) {
 	if s.asks {
 		return verdict{}, inapplicable("the victim asks, so somebody is attested")
 	}
-	p, err := s.meet(ctx)
+	p, err := s.greeted(ctx, false, true)
 	if err != nil {
-		return verdict{}, err
-	}
-	if err := p.begin(false, true); err != nil {
 		return verdict{}, err
 	}
 	p.write([]byte(early))
@@ -252,14 +241,7 @@ func afterProof(do func(*peer) error) try {
 		if err != nil {
 			return verdict{}, err
 		}
-		_, q, err := p.request(func(*authenticator.RequestOptions) {})
-		if err != nil {
-			return verdict{}, err
-		}
-		if err := p.send(wire.Request, q.Bytes()); err != nil {
-			return verdict{}, err
-		}
-		if _, err := p.read(wire.Authenticator); err != nil {
+		if _, _, _, err := p.askAs(asUsual); err != nil {
 			return verdict{}, err
 		}
 		if err := do(p); err != nil {

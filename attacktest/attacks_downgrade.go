@@ -98,11 +98,8 @@ func (p *peer) refusedInTLS(ctx context.Context, err error) (verdict, error) {
 }
 
 func cannotAttest(ctx context.Context, s *scene) (verdict, error) {
-	p, err := s.meet(ctx)
+	p, err := s.greeted(ctx, false, false)
 	if err != nil {
-		return verdict{}, err
-	}
-	if err := p.begin(false, false); err != nil {
 		return verdict{}, err
 	}
 	p.write([]byte(early))
@@ -124,11 +121,8 @@ func unknownFormat(ctx context.Context, p *peer) ([]byte, error) {
 // insteadOfProof does something else where an authenticator is awaited.
 func insteadOfProof(do func(*peer) error) try {
 	return func(ctx context.Context, s *scene) (verdict, error) {
-		p, err := s.meet(ctx)
+		p, err := s.greeted(ctx, false, true)
 		if err != nil {
-			return verdict{}, err
-		}
-		if err := p.begin(false, true); err != nil {
 			return verdict{}, err
 		}
 		if err := do(p); err != nil {
@@ -141,11 +135,8 @@ func insteadOfProof(do func(*peer) error) try {
 }
 
 func earlyData(ctx context.Context, s *scene) (verdict, error) {
-	p, err := s.meet(ctx)
+	p, err := s.greeted(ctx, false, true)
 	if err != nil {
-		return verdict{}, err
-	}
-	if err := p.begin(false, true); err != nil {
 		return verdict{}, err
 	}
 	b, err := p.answer(ctx, p.id, p.party.Attester)

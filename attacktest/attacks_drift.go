@@ -40,11 +40,8 @@ func itsVerdict(ctx context.Context, s *scene) (verdict, error) {
 	if s.lifetime == 0 || s.lifetime > s.options.Patience {
 		return verdict{}, inapplicable("the victim's verdicts last longer than the run")
 	}
-	p, err := s.meet(ctx)
+	p, err := s.greeted(ctx, false, true)
 	if err != nil {
-		return verdict{}, err
-	}
-	if err := p.begin(false, true); err != nil {
 		return verdict{}, err
 	}
 	if err := p.honest(ctx); err != nil {

@@ -105,11 +105,8 @@ func hello(entry string) try {
 // long announces a frame of 16 MiB and sends the beginning.
 func long(t wire.Type) try {
 	return func(ctx context.Context, s *scene) (verdict, error) {
-		p, err := s.meet(ctx)
+		p, err := s.greeted(ctx, t == wire.Request, true)
 		if err != nil {
-			return verdict{}, err
-		}
-		if err := p.begin(t == wire.Request, true); err != nil {
 			return verdict{}, err
 		}
 		p.stage = expat.StageValidate
@@ -121,8 +118,8 @@ func long(t wire.Type) try {
 	}
 }
 
-// own is good Evidence for what the victim asked, encoded.
-func (p *peer) own(ctx context.Context) ([]byte, error) {
+// encodedEvidence is good Evidence for what the victim asked, encoded.
+func (p *peer) encodedEvidence(ctx context.Context) ([]byte, error) {
 	b, err := p.bindingOf(ctx, p.asked, p.id)
 	if err != nil {
 		return nil, err
@@ -137,7 +134,7 @@ func (p *peer) own(ctx context.Context) ([]byte, error) {
 // nested puts good Evidence into collections of one item each.
 func nested(levels int) func(context.Context, *peer) ([]byte, error) {
 	return func(ctx context.Context, p *peer) ([]byte, error) {
-		b, err := p.own(ctx)
+		b, err := p.encodedEvidence(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -148,7 +145,7 @@ func nested(levels int) func(context.Context, *peer) ([]byte, error) {
 // many shows the same Evidence so many times, at most 23, as far as it fits.
 func many(n int) func(context.Context, *peer) ([]byte, error) {
 	return func(ctx context.Context, p *peer) ([]byte, error) {
-		b, err := p.own(ctx)
+		b, err := p.encodedEvidence(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -191,20 +191,14 @@ func relayClient(ctx context.Context, s *scene) (verdict, error) {
 	if s.target.Client == nil {
 		return verdict{}, inapplicable("the Target has no Client")
 	}
-	victim, err := s.meet(ctx)
+	victim, err := s.greeted(ctx, false, true)
 	if err != nil {
-		return verdict{}, err
-	}
-	if err := victim.begin(false, true); err != nil {
 		return verdict{}, err
 	}
 	c := &scene{target: s.target, options: s.options, victim: ClientAttester}
 	defer c.close()
-	client, err := c.meet(ctx)
+	client, err := c.greeted(ctx, true, true)
 	if err != nil {
-		return verdict{}, err
-	}
-	if err := client.begin(true, true); err != nil {
 		return verdict{}, err
 	}
 	if !client.hello.CanAttest {
@@ -236,20 +230,7 @@ func (p *peer) showTaken(ctx context.Context, from *peer, id *authenticator.Iden
 // take asks with a context, and returns the cmw_attestation of the answer.
 func (p *peer) take(context []byte) (authenticator.Extension, error) {
 	var none authenticator.Extension
-	session, err := p.fresh(p.role) // on which that context is not used
-	if err != nil {
-		return none, err
-	}
-	o := p.offer()
-	o.Context = context
-	q, err := session.NewRequest(o)
-	if err != nil {
-		return none, err
-	}
-	if err := p.send(wire.Request, q.Bytes()); err != nil {
-		return none, err
-	}
-	b, err := p.read(wire.Authenticator)
+	session, q, b, err := p.askAs(func(o *authenticator.RequestOptions) { o.Context = context })
 	if err != nil {
 		return none, err
 	}
@@ -258,7 +239,7 @@ func (p *peer) take(context []byte) (authenticator.Extension, error) {
 		return none, err
 	}
 	for _, e := range shown.Entries()[0].Extensions {
-		if e.Type == o.Extensions[0].Type {
+		if e.Type == p.target.profile().Offer().Type {
 			return e, nil
 		}
 	}

@@ -111,14 +111,7 @@ func noVerdict(ctx context.Context, p *peer) error {
 	if err := p.honest(ctx); err != nil {
 		return err
 	}
-	q, err := p.session.NewRequest(p.offer())
-	if err != nil {
-		return err
-	}
-	if err := p.send(wire.Request, q.Bytes()); err != nil {
-		return err
-	}
-	_, err = p.read(wire.Authenticator)
+	_, _, _, err := p.askAs(asUsual)
 	return err
 }
 

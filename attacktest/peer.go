@@ -41,6 +41,14 @@ type clientEnd struct {
 // tlsOptions vary the TLS handshake of the attacker.
 type tlsOptions func(*tls.Config)
 
+// own is what the attacker has to show this victim.
+func (s *scene) own() *Party {
+	if s.victim.isClient() {
+		return s.target.AsServer
+	}
+	return s.target.AsClient
+}
+
 // reach connects to the victim, without TLS. A client victim runs from here.
 func (s *scene) reach(ctx context.Context) (*peer, error) {
 	if !s.victim.isClient() {
@@ -48,13 +56,13 @@ func (s *scene) reach(ctx context.Context) (*peer, error) {
 		if err != nil {
 			return nil, fmt.Errorf("dial: %w", err)
 		}
-		return s.newPeer(ctx, nc, authenticator.Client, s.target.AsClient)
+		return s.newPeer(ctx, nc, authenticator.Client, s.own())
 	}
 	theirs, ours, err := loopback(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.newPeer(ctx, ours, authenticator.Server, s.target.AsServer)
+	p, err := s.newPeer(ctx, ours, authenticator.Server, s.own())
 	if err != nil {
 		return nil, err
 	}
@@ -169,121 +177,21 @@ func opposite(r authenticator.Role) authenticator.Role {
 	return authenticator.Client + authenticator.Server - r
 }
 
-// write sends bytes. The victim may have closed already, which shows in what it
-// says, so an error is of no interest.
-func (p *peer) write(b []byte) {
-	_ = p.tls.SetWriteDeadline(time.Now().Add(p.options.Prompt))
-	_, _ = p.tls.Write(b)
-}
-
-func (p *peer) send(t wire.Type, payload []byte) error {
-	b, err := wire.Append(nil, t, payload)
-	if err != nil {
-		return err
-	}
-	switch t {
-	case wire.Hello:
-		p.stage = expat.StageHello
-	case wire.Request:
-		p.stage = expat.StageRequest
-	case wire.Authenticator:
-		p.stage = expat.StageValidate
-	case wire.Result:
-		p.stage = expat.StageResult
-	}
-	p.write(b)
-	return nil
-}
-
-// parts are what a HELLO says of its sender.
-func (p *peer) says(asks, attests bool) wire.HelloMap {
-	h := wire.HelloMap{WillRequest: asks, CanAttest: attests, Models: wire.BackgroundCheck | wire.Passport, MaxAuthenticator: wire.MaxMaxAuthenticator}
-	if asks {
-		h.MediaTypes = p.target.mediaTypes()
-	}
-	return h
-}
-
-func (p *peer) sendHello(asks, attests bool) error {
-	b, err := p.says(asks, attests).Encode()
-	if err != nil {
-		return err
-	}
-	return p.send(wire.Hello, b)
-}
-
-// read expects a frame within Prompt.
-func (p *peer) read(want wire.Type) ([]byte, error) {
-	_ = p.tls.SetReadDeadline(time.Now().Add(p.options.Prompt))
-	t, payload, err := wire.Read(p.tls, wire.MaxMaxAuthenticator)
-	if err != nil {
-		return nil, fmt.Errorf("waiting for %v: %w", want, err)
-	}
-	if t != want {
-		return nil, &unexpected{want, describe(t, payload), alertIn(t, payload)}
-	}
-	return payload, nil
-}
-
-// unexpected is a frame other than the one that was awaited.
-type unexpected struct {
-	want  wire.Type
-	sent  string
-	alert string // if it is a refusal
-}
-
-func (u *unexpected) Error() string {
-	return fmt.Sprintf("waiting for %v: the victim sent %s", u.want, u.sent)
-}
-
-// describe names a frame, with the code that it carries.
-func describe(t wire.Type, payload []byte) string {
-	if code := alertIn(t, payload); code != "" {
-		return t.String() + " " + code
-	}
-	return t.String()
-}
-
-// alertIn is the code of a refusal, or "".
-func alertIn(t wire.Type, payload []byte) string {
-	switch t {
-	case wire.Alert:
-		if code, err := wire.ParseAlert(payload); err == nil {
-			return alertText(code)
-		}
-	case wire.Result:
-		if m, err := wire.ParseResult(payload); err == nil && m.Code != 0 {
-			return alertText(m.Code)
-		}
-	}
-	return ""
-}
-
-// receive reads the victim's HELLO, and its REQUEST if it asks.
-func (p *peer) receive() error {
-	b, err := p.read(wire.Hello)
-	if err != nil {
-		return err
-	}
-	if p.hello, err = wire.ParseHello(b); err != nil {
-		return err
-	}
-	if !p.hello.WillRequest {
-		return nil
-	}
-	if p.asking, err = p.read(wire.Request); err != nil {
-		return err
-	}
-	p.asked, err = p.session.ReceiveRequest(p.asking)
-	return err
-}
-
 // begin says HELLO and reads the victim's.
 func (p *peer) begin(asks, attests bool) error {
 	if err := p.sendHello(asks, attests); err != nil {
 		return err
 	}
 	return p.receive()
+}
+
+// greeted connects to the victim and says HELLO.
+func (s *scene) greeted(ctx context.Context, asks, attests bool) (*peer, error) {
+	p, err := s.meet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.begin(asks, attests)
 }
 
 // answer makes the authenticator for the victim's request with an identity and

@@ -231,18 +231,11 @@ func (r *run) honest(ctx context.Context, victim Victim) (facts, error) {
 // judge asks a victim that attests, and accepts what it shows for a time; 0 is
 // as long as the connection.
 func (p *peer) judge(lifetime time.Duration) error {
-	q, err := p.session.NewRequest(p.offer())
+	session, q, b, err := p.askAs(asUsual)
 	if err != nil {
 		return err
 	}
-	if err := p.send(wire.Request, q.Bytes()); err != nil {
-		return err
-	}
-	b, err := p.read(wire.Authenticator)
-	if err != nil {
-		return err
-	}
-	if _, err := p.session.Validate(q, b, anyChain); err != nil {
+	if _, err := session.Validate(q, b, anyChain); err != nil {
 		return err
 	}
 	b, err = wire.ResultMap{Lifetime: lifetime}.Encode()
