@@ -39,6 +39,8 @@ var (
 	ErrNotRestricted = errors.New("the attestation key is not a restricted signing key")
 	// ErrAKMovable: the attestation key was made outside or can leave the TPM.
 	ErrAKMovable = errors.New("the attestation key is not fixed in the TPM")
+	// ErrNoCertificate: there is no certificate for the attestation key.
+	ErrNoCertificate = errors.New("the attestation key has no certificate")
 	// ErrAKCertificate: the first certificate is not one for this attestation
 	// key, or not for attestation.
 	ErrAKCertificate = errors.New("the certificate is not one for this attestation key")

@@ -84,8 +84,10 @@ func decodeReport(b []byte) (r *report, err error) {
 		return nil, errors.New("not in deterministic encoding, or an item of the wrong type")
 	}
 	switch {
-	case len(r.Chain) == 0 || len(r.Chain) > maxChain:
-		return nil, fmt.Errorf("it does not have 1 to %d certificates", maxChain)
+	case len(r.Chain) == 0:
+		return nil, ErrNoCertificate
+	case len(r.Chain) > maxChain:
+		return nil, fmt.Errorf("it has more than %d certificates", maxChain)
 	case len(r.PCRs) == 0:
 		return nil, errors.New("it has no PCR values")
 	case len(r.Parent) > maxName:
