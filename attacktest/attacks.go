@@ -55,9 +55,7 @@ func shows(make func(ctx context.Context, p *peer) ([]byte, error)) try {
 		if err != nil {
 			return verdict{}, err
 		}
-		if err := p.send(wire.Authenticator, b); err != nil {
-			return verdict{}, err
-		}
+		p.send(wire.Authenticator, b)
 		return p.verdict(ctx, p.options.Patience, wire.Result)
 	}
 }

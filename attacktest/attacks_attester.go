@@ -54,18 +54,12 @@ func attesterAttacks() []attack {
 			Name: "application data for a verdict", Requirement: "I-15", Has: genuine,
 			Does:    "sends application data where RESULT is due",
 			Defence: "the victim opens on RESULT 0 only",
-		}, afterProof(func(p *peer) error { return nil })),
+		}, afterProof(func(*peer) {})),
 		attesting(Attack{
 			Name: "application data after a refusal", Requirement: "I-15", Has: genuine,
 			Does:    "rejects the victim's proof, and sends application data all the same",
 			Defence: "RESULT other than 0 closes the connection",
-		}, afterProof(func(p *peer) error {
-			b, err := wire.ResultMap{Code: uint16(expat.AlertAttestationRejected)}.Encode()
-			if err != nil {
-				return err
-			}
-			return p.send(wire.Result, b)
-		})),
+		}, afterProof(func(p *peer) { p.sendVerdict(expat.AlertAttestationRejected, 0) })),
 	)
 }
 
@@ -85,9 +79,7 @@ func (p *peer) askAs(change func(*authenticator.RequestOptions)) (*authenticator
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if err := p.send(wire.Request, q.Bytes()); err != nil {
-		return nil, nil, nil, err
-	}
+	p.send(wire.Request, q.Bytes())
 	b, err := p.read(wire.Authenticator)
 	return session, q, b, err
 }
@@ -105,9 +97,7 @@ func asks(request func(p *peer) ([]byte, error)) try {
 		if err != nil {
 			return verdict{}, err
 		}
-		if err := p.send(wire.Request, b); err != nil {
-			return verdict{}, err
-		}
+		p.send(wire.Request, b)
 		return p.verdict(ctx, s.options.Patience, wire.Authenticator)
 	}
 }
@@ -175,9 +165,7 @@ func reflection(ctx context.Context, s *scene) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	if err := p.send(wire.Authenticator, b); err != nil {
-		return verdict{}, err
-	}
+	p.send(wire.Authenticator, b)
 	return p.verdict(ctx, s.options.Patience, wire.Result)
 }
 
@@ -190,9 +178,7 @@ func asksTwice(ctx context.Context, s *scene) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	if err := p.send(wire.Request, q.Bytes()); err != nil {
-		return verdict{}, err
-	}
+	p.send(wire.Request, q.Bytes())
 	return p.verdict(ctx, s.options.Patience, wire.Authenticator)
 }
 
@@ -235,7 +221,7 @@ func nobodyAsks(ctx context.Context, s *scene) (verdict, error) {
 
 // afterProof reads the victim's proof and does something, then speaks as the
 // application.
-func afterProof(do func(*peer) error) try {
+func afterProof(do func(*peer)) try {
 	return func(ctx context.Context, s *scene) (verdict, error) {
 		p, err := s.proved(ctx)
 		if err != nil {
@@ -244,9 +230,7 @@ func afterProof(do func(*peer) error) try {
 		if _, _, _, err := p.askAs(asUsual); err != nil {
 			return verdict{}, err
 		}
-		if err := do(p); err != nil {
-			return verdict{}, err
-		}
+		do(p)
 		p.stage = expat.StageResult
 		p.write([]byte(early))
 		return p.verdict(ctx, s.options.Prompt)

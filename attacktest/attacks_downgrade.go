@@ -54,14 +54,12 @@ func downgradeAttacks() []attack {
 			Name: "verdict of his own", Requirement: "I-8", Has: nothingMuch,
 			Does:    "sends RESULT 0 in place of an authenticator, and application data",
 			Defence: "the order of frames",
-		}, insteadOfProof(func(p *peer) error {
-			return p.send(wire.Result, []byte("\xa1\x00\x00"))
-		})),
+		}, insteadOfProof(func(p *peer) { p.sendVerdict(expat.AlertAccepted, 0) })),
 		relying(Attack{
 			Name: "application data for proof", Requirement: "I-15", Has: nothingMuch,
 			Does:    "sends application data in place of an authenticator",
 			Defence: "no application byte is taken before RESULT",
-		}, insteadOfProof(func(*peer) error { return nil })),
+		}, insteadOfProof(func(*peer) {})),
 		relying(Attack{
 			Name: "early application data", Requirement: "I-15", Has: genuine,
 			Does:    "sends application data first and a good proof after it",
@@ -80,9 +78,7 @@ func negotiates(names []string) try {
 		if err := p.secure(ctx, func(c *tls.Config) { c.NextProtos = names }); err != nil {
 			return p.refusedInTLS(ctx, err)
 		}
-		if err := p.sendHello(s.attests, true); err != nil {
-			return verdict{}, err
-		}
+		p.sendHello(s.attests, true)
 		p.stage = expat.StageNegotiate
 		p.write([]byte(early))
 		return p.verdict(ctx, s.options.Patience, wire.Hello, wire.Request, wire.Result, wire.Authenticator)
@@ -119,15 +115,13 @@ func unknownFormat(ctx context.Context, p *peer) ([]byte, error) {
 }
 
 // insteadOfProof does something else where an authenticator is awaited.
-func insteadOfProof(do func(*peer) error) try {
+func insteadOfProof(do func(*peer)) try {
 	return func(ctx context.Context, s *scene) (verdict, error) {
 		p, err := s.greeted(ctx, false, true)
 		if err != nil {
 			return verdict{}, err
 		}
-		if err := do(p); err != nil {
-			return verdict{}, err
-		}
+		do(p)
 		p.stage = expat.StageValidate
 		p.write([]byte(early))
 		return p.verdict(ctx, s.options.Prompt, wire.Result)

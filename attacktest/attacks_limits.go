@@ -95,9 +95,7 @@ func hello(entry string) try {
 			return verdict{}, err
 		}
 		b[0]++ // one more entry of a map with less than 23
-		if err := p.send(wire.Hello, append(b, entry...)); err != nil {
-			return verdict{}, err
-		}
+		p.send(wire.Hello, append(b, entry...))
 		return p.verdict(ctx, s.options.Prompt)
 	}
 }

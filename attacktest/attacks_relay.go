@@ -221,9 +221,7 @@ func (p *peer) showTaken(ctx context.Context, from *peer, id *authenticator.Iden
 	if err != nil {
 		return verdict{}, err
 	}
-	if err := p.send(wire.Authenticator, b); err != nil {
-		return verdict{}, err
-	}
+	p.send(wire.Authenticator, b)
 	return p.verdict(ctx, p.options.Patience, wire.Result)
 }
 

@@ -57,9 +57,7 @@ func oldTLS(ctx context.Context, s *scene) (verdict, error) {
 	if err != nil {
 		return p.refusedInTLS(ctx, err)
 	}
-	if err := p.sendHello(s.attests, true); err != nil {
-		return verdict{}, err
-	}
+	p.sendHello(s.attests, true)
 	p.stage = expat.StageNegotiate
 	return p.verdict(ctx, s.options.Patience, wire.Hello, wire.Request)
 }
@@ -224,9 +222,7 @@ func resumeEndpoint(ctx context.Context, s *scene) (verdict, error) {
 	if !p.tls.ConnectionState().DidResume {
 		return refusedAt(expat.StageTLS, "full handshake"), nil
 	}
-	if err := p.sendHello(s.attests, true); err != nil {
-		return verdict{}, err
-	}
+	p.sendHello(s.attests, true)
 	p.stage = expat.StageNegotiate
 	return p.verdict(ctx, s.options.Patience, wire.Hello, wire.Request)
 }
@@ -247,9 +243,7 @@ func resumeClient(ctx context.Context, s *scene) (verdict, error) {
 			return verdict{}, err
 		}
 		if p.tls.ConnectionState().DidResume {
-			if err := p.sendHello(false, true); err != nil {
-				return verdict{}, err
-			}
+			p.sendHello(false, true)
 			return p.verdict(ctx, s.options.Patience, wire.Hello, wire.Request)
 		}
 		if i == 1 {

@@ -30,38 +30,65 @@ func (b *breaking) Read(p []byte) (int, error) {
 	return b.Conn.Read(p)
 }
 
+// breakage says which connections break after the honest ones, and when.
+type breakage struct {
+	reads            int32 // -1: there is no connection at all
+	endpoint, client bool
+}
+
+func (b breakage) apply(on bool, count *atomic.Int32, nc net.Conn) (net.Conn, error) {
+	if count.Add(1) == 1 || !on {
+		return nc, nil
+	}
+	if b.reads < 0 {
+		_ = nc.Close()
+		return nil, net.ErrClosed
+	}
+	c := &breaking{Conn: nc}
+	c.left.Store(b.reads)
+	return c, nil
+}
+
 // A connection that breaks, wherever it does, is never taken for an acceptance.
 func TestBrokenConnections(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	client, server := w.configs(20 * time.Second)
 	good, relies := serve(t, server), attacktest.ClientOf(client)
-	o := attacktest.Options{Only: names(false), Patience: 4 * time.Second, Prompt: 2 * time.Second, Parallel: attacktest.MaxParallel}
-	for reads := range int32(12) {
-		t.Run(fmt.Sprint(reads), func(t *testing.T) {
+	var all []breakage
+	for reads := int32(-1); reads < 11; reads++ {
+		all = append(all, breakage{reads, true, true})
+		if reads < 6 {
+			all = append(all, breakage{reads, true, false}, breakage{reads, false, true})
+		}
+	}
+	for _, b := range all {
+		t.Run(fmt.Sprint(b), func(t *testing.T) {
+			t.Parallel()
 			var dialled, ran atomic.Int32
-			broken := func(nc net.Conn, count *atomic.Int32) net.Conn {
-				if count.Add(1) == 1 {
-					return nc // the honest one
-				}
-				b := &breaking{Conn: nc}
-				b.left.Store(reads)
-				return b
-			}
 			dial := func(ctx context.Context) (net.Conn, error) {
 				nc, err := good(ctx)
 				if err != nil {
 					return nil, err
 				}
-				return broken(nc, &dialled), nil
+				return b.apply(b.endpoint, &dialled, nc)
 			}
-			outcomes, err := attacktest.Run(t.Context(), w.target(dial, func(ctx context.Context, nc net.Conn) (net.Conn, error) {
-				return relies(ctx, broken(nc, &ran))
-			}), o)
+			run := func(ctx context.Context, nc net.Conn) (net.Conn, error) {
+				nc, err := b.apply(b.client, &ran, nc)
+				if err != nil {
+					return nil, err
+				}
+				return relies(ctx, nc)
+			}
+			o := attacktest.Options{Only: names(false), Patience: 4 * time.Second, Prompt: 2 * time.Second, Parallel: attacktest.MaxParallel}
+			if b.reads < 0 && b.endpoint && b.client {
+				o.Only = nil // where nothing is waited for
+			}
+			outcomes, err := attacktest.Run(t.Context(), w.target(dial, run), o)
 			for _, out := range outcomes {
 				require.NotEqual(t, attacktest.Accepted, out.Outcome, "%+v", out)
 			}
-			if reads < 4 {
+			if b.reads < 2 {
 				require.ErrorIs(t, err, attacktest.ErrHonest)
 			}
 		})

@@ -17,10 +17,12 @@ func (p *peer) write(b []byte) {
 	_, _ = p.tls.Write(b)
 }
 
-func (p *peer) send(t wire.Type, payload []byte) error {
+// send sends a frame. What cannot be sent shows at the next read.
+func (p *peer) send(t wire.Type, payload []byte) {
 	b, err := wire.Append(nil, t, payload)
 	if err != nil {
-		return err
+		p.broken = err
+		return
 	}
 	switch t {
 	case wire.Hello:
@@ -33,7 +35,6 @@ func (p *peer) send(t wire.Type, payload []byte) error {
 		p.stage = expat.StageResult
 	}
 	p.write(b)
-	return nil
 }
 
 // parts are what a HELLO says of its sender.
@@ -45,16 +46,30 @@ func (p *peer) says(asks, attests bool) wire.HelloMap {
 	return h
 }
 
-func (p *peer) sendHello(asks, attests bool) error {
+func (p *peer) sendHello(asks, attests bool) {
 	b, err := p.says(asks, attests).Encode()
 	if err != nil {
-		return err
+		p.broken = err
+		return
 	}
-	return p.send(wire.Hello, b)
+	p.send(wire.Hello, b)
+}
+
+// sendVerdict sends RESULT.
+func (p *peer) sendVerdict(code expat.Alert, lifetime time.Duration) {
+	b, err := wire.ResultMap{Code: uint16(code), Lifetime: lifetime}.Encode()
+	if err != nil {
+		p.broken = err
+		return
+	}
+	p.send(wire.Result, b)
 }
 
 // read expects a frame within Prompt.
 func (p *peer) read(want wire.Type) ([]byte, error) {
+	if p.broken != nil {
+		return nil, p.broken
+	}
 	_ = p.tls.SetReadDeadline(time.Now().Add(p.options.Prompt))
 	t, payload, err := wire.Read(p.tls, wire.MaxMaxAuthenticator)
 	if err != nil {

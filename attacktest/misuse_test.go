@@ -3,6 +3,7 @@ package attacktest_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/expat-go/expat/attacktest"
+	"github.com/expat-go/expat/attestation"
 )
 
 func TestUnusableTargets(t *testing.T) {
@@ -60,6 +62,12 @@ func TestHonestFirst(t *testing.T) {
 	strangeClient, _ := strange.configs(deadline)
 	good := serve(t, server)
 	closed := listen(t, func(net.Conn) {})
+	grumpy := listen(t, func(nc net.Conn) {
+		c := tls.Server(nc, &tls.Config{Certificates: []tls.Certificate{w.server.cert}, NextProtos: []string{"expat/1"}})
+		_, _ = c.Write([]byte("\x05\x00\x00\x02\x00\x0d")) // ALERT
+	})
+	oldLabel := w.target(good, nil)
+	oldLabel.Profile = attestation.Expat03()
 	gone := func(context.Context) (net.Conn, error) { return nil, net.ErrClosed }
 	relies := attacktest.ClientOf(client)
 	for name, c := range map[string]struct {
@@ -68,6 +76,8 @@ func TestHonestFirst(t *testing.T) {
 	}{
 		"nobody there":               {w.target(gone, relies), "by the endpoint: dial"},
 		"the endpoint closes":        {w.target(closed, relies), "by the endpoint: TLS handshake"},
+		"the endpoint refuses":       {w.target(grumpy, relies), "by the endpoint: waiting for HELLO: the victim sent ALERT protocol (13)"},
+		"another revision":           {oldLabel, "by the endpoint: RESULT attestation rejected (7)"},
 		"another endpoint":           {w.target(serve(t, strangeServer), relies), "by the endpoint: RESULT certificate (5)"},
 		"another client":             {w.target(good, attacktest.ClientOf(strangeClient)), "by the client: "},
 		"client that does not start": {w.target(good, func(context.Context, net.Conn) (net.Conn, error) { return nil, errors.New("no") }), "by the client: TLS handshake"},

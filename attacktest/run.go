@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/expat-go/expat/internal/wire"
+	"github.com/expat-go/expat"
 )
 
 // attack is an Attack and how to carry it out.
@@ -214,9 +214,7 @@ func (r *run) honest(ctx context.Context, victim Victim) (facts, error) {
 		return facts{}, err
 	}
 	s.asks, s.attests = p.hello.WillRequest, p.hello.CanAttest
-	if err := p.sendHello(s.attests, p.party.Attester != nil); err != nil {
-		return facts{}, err
-	}
+	p.sendHello(s.attests, p.party.Attester != nil)
 	if err := p.honest(ctx); err != nil {
 		return facts{}, err
 	}
@@ -238,11 +236,8 @@ func (p *peer) judge(lifetime time.Duration) error {
 	if _, err := session.Validate(q, b, anyChain); err != nil {
 		return err
 	}
-	b, err = wire.ResultMap{Lifetime: lifetime}.Encode()
-	if err != nil {
-		return err
-	}
-	return p.send(wire.Result, b)
+	p.sendVerdict(expat.AlertAccepted, lifetime)
+	return p.broken
 }
 
 // opened checks that a client victim takes the connection for open. Of the

@@ -33,6 +33,9 @@ func (p *peer) accepted(format string, args ...any) verdict {
 // It has accepted if it sends one of the given frames, or application data, if it
 // stays silent, and, where it is a client, if it opens the connection.
 func (p *peer) verdict(ctx context.Context, within time.Duration, goesAlong ...wire.Type) (verdict, error) {
+	if p.broken != nil {
+		return verdict{}, p.broken
+	}
 	v := p.onTheWire(within, goesAlong)
 	return p.andClient(ctx, v)
 }
@@ -68,6 +71,9 @@ func (p *peer) onTheWire(within time.Duration, goesAlong []wire.Type) verdict {
 // closes waits until the victim has closed the connection, whatever it says
 // before. secure tells whether to look inside TLS.
 func (p *peer) closes(ctx context.Context, within time.Duration, secure bool) (verdict, error) {
+	if p.broken != nil {
+		return verdict{}, p.broken
+	}
 	var c net.Conn = p.raw
 	if secure {
 		c = p.tls

@@ -10,10 +10,9 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"errors"
 	"time"
 
-	"github.com/fxamacker/cbor/v2"
+	"github.com/veraison/go-cose"
 
 	"github.com/expat-go/expat/attacktest"
 	"github.com/expat-go/expat/attestation"
@@ -92,26 +91,23 @@ func (d dresser) dress(ctx context.Context, signed, outer attestation.Binding) (
 	if err != nil {
 		return nil, err
 	}
-	var token cbor.RawTag
-	if err := cbor.Unmarshal(m.Value(), &token); err != nil {
-		return nil, err
-	}
-	var parts []cbor.RawMessage // COSE_Sign1 (RFC 9052, Section 4.2)
-	if err := cbor.Unmarshal(token.Content, &parts); err != nil {
-		return nil, err
-	}
-	if len(parts) != 4 {
-		return nil, errors.New("simparty: the Evidence is no COSE_Sign1")
-	}
-	if parts[1], err = cbor.Marshal(map[int][]byte{labelNonce: outer.Binder()}); err != nil {
-		return nil, err
-	}
-	if token.Content, err = cbor.Marshal(parts); err != nil {
-		return nil, err
-	}
-	value, err := cbor.Marshal(token)
+	value, err := withHeader(m.Value(), map[int][]byte{labelNonce: outer.Binder()})
 	if err != nil {
 		return nil, err
 	}
 	return cmw.NewRecord(m.MediaType(), value, m.Indicator())
+}
+
+// withHeader replaces the unprotected header of a COSE_Sign1 (RFC 9052, Section
+// 4.2), which no signature covers.
+func withHeader(token []byte, header map[int][]byte) ([]byte, error) {
+	sign1 := new(cose.Sign1Message)
+	if err := sign1.UnmarshalCBOR(token); err != nil {
+		return nil, err
+	}
+	for label, value := range header {
+		sign1.Headers.RawUnprotected = nil
+		sign1.Headers.Unprotected[int64(label)] = value
+	}
+	return sign1.MarshalCBOR()
 }
