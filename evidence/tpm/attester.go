@@ -157,14 +157,14 @@ func (a *Attester) collect(s *session, k *Key, binder []byte) (*report, error) {
 		Certify: certified.CertifyInfo.Bytes(), CertifySignature: tpm2.Marshal(certified.Signature),
 	}
 	for range quoteAttempts {
+		if r.PCRs, err = s.readPCRs(a.selection, a.bank); err != nil {
+			return nil, err
+		}
 		quoted, err := s.quote(&a.ak.key, a.selection, binder)
 		if err != nil {
 			return nil, err
 		}
 		r.Quote, r.QuoteSignature = quoted.Quoted.Bytes(), tpm2.Marshal(quoted.Signature)
-		if r.PCRs, err = s.readPCRs(a.selection, a.bank); err != nil {
-			return nil, err
-		}
 		statement, err := parseStatement(r.Quote)
 		if err != nil {
 			return nil, err
@@ -176,7 +176,7 @@ func (a *Attester) collect(s *session, k *Key, binder []byte) (*report, error) {
 	return nil, ErrPCRsChange
 }
 
-// quoteAttempts is how often PCRs may change between the quote and the reading.
+// quoteAttempts is how often PCRs may change between the reading and the quote.
 const quoteAttempts = 4
 
 // certify has ak state that k lives in this TPM.

@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/go-tpm/tpm2"
 )
@@ -255,7 +256,7 @@ func (s *session) load(k *key) (tpm2.AuthHandle, error) {
 			InPrivate:    tpm2.TPM2BPrivate{Buffer: k.private},
 			InPublic:     tpm2.BytesAs2B[tpm2.TPMTPublic](k.public),
 		}.Execute(s)
-	})
+	}, parent.ObjectHandle)
 	if errors.Is(err, tpm2.TPMRCIntegrity) {
 		return tpm2.AuthHandle{}, fmt.Errorf("%w: it is of another TPM, or the TPM was cleared", ErrKeyFile)
 	}
@@ -278,11 +279,11 @@ func (s *session) evict(n int) {
 }
 
 // roomFor runs a command that needs a slot, and once more after making room where
-// the TPM has none.
-func roomFor[T any](s *session, command func() (T, error)) (T, error) {
+// the TPM has none. It keeps the objects that the command uses.
+func roomFor[T any](s *session, command func() (T, error), keep ...tpm2.TPMHandle) (T, error) {
 	v, err := command()
 	if errors.Is(err, tpm2.TPMRCObjectMemory) {
-		s.reclaim()
+		s.reclaim(keep)
 		v, err = command()
 	}
 	return v, err
@@ -290,7 +291,10 @@ func roomFor[T any](s *session, command func() (T, error)) (T, error) {
 
 // reclaim takes out of the TPM's slots what is ours there and lost: objects that a
 // broken transport or a killed process left behind. Objects of others stay.
-func (s *session) reclaim() {
+func (s *session) reclaim(keep []tpm2.TPMHandle) {
+	for _, l := range s.t.loaded {
+		keep = append(keep, l.handle)
+	}
 	r, err := tpm2.GetCapability{
 		Capability: tpm2.TPMCapHandles, Property: uint32(tpm2.TPMHTTransient) << 24, PropertyCount: 64,
 	}.Execute(s)
@@ -303,17 +307,8 @@ func (s *session) reclaim() {
 	}
 	for _, h := range list.Handle {
 		public, err := tpm2.ReadPublic{ObjectHandle: h}.Execute(s)
-		if err == nil && s.t.ours[string(public.Name.Buffer)] && !s.t.holds(h) {
+		if err == nil && s.t.ours[string(public.Name.Buffer)] && !slices.Contains(keep, h) {
 			s.flush(h)
 		}
 	}
-}
-
-func (t *TPM) holds(h tpm2.TPMHandle) bool {
-	for _, l := range t.loaded {
-		if l.handle == h {
-			return true
-		}
-	}
-	return false
 }

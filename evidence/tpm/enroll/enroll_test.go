@@ -57,5 +57,13 @@ func TestEnrol(t *testing.T) {
 		require.Equal(t, "id:00001014", string(claims.Vendor))
 		require.Equal(t, "swtpm", string(claims.HardwareModel))
 		require.Len(t, claims.Instance, 32)
+
+		// This maker's TPMs have one PCR bank.
+		attester, err = tpm.NewAttester(tpm.AttesterOptions{
+			AK: ak, Chain: chain, Keys: []*tpm.Key{key}, PCRs: tpm.Selection{Bank: crypto.SHA512, PCRs: []int{0, 7}},
+		})
+		require.NoError(t, err)
+		_, _, err = evidencetest.Attest(ctx, crypto.SHA256, id, attester)
+		require.ErrorIs(t, err, tpm.ErrUnsupported)
 	}
 }
