@@ -79,14 +79,14 @@ func Example() {
 		log.Fatal(err)
 	}
 	for _, o := range outcomes {
-		fmt.Printf("%s, %s: %s %s\n", o.Name, o.Victim, o.Outcome, o.Step)
+		fmt.Printf("%s, %s: %s at step %q\n", o.Name, o.Victim, o.Outcome, o.Step)
 	}
 	// Output:
-	// key substitution, endpoint as relying party: not applicable
-	// key substitution, client as relying party: refused appraise
-	// diversion, endpoint as relying party: not applicable
-	// diversion, client as relying party: refused appraise
-	// relayed Evidence, client as relying party: refused appraise
+	// key substitution, endpoint as relying party: not applicable at step ""
+	// key substitution, client as relying party: refused at step "appraise"
+	// diversion, endpoint as relying party: not applicable at step ""
+	// diversion, client as relying party: refused at step "appraise"
+	// relayed Evidence, client as relying party: refused at step "appraise"
 }
 
 func must[T any](v T, err error) T {
