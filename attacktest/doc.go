@@ -19,7 +19,7 @@
 // Target leaves out makes the attacks that need it not applicable, with a
 // reason, and never accepted or refused.
 //
-// It is no load generator: a run opens some 150 connections to the endpoint, one to
-// three for each attack, [Options.Parallel] of them at a time, and beside these one
-// for each of the attacks that only wait. Attack what is yours.
+// It is no load generator: a run opens fewer than a hundred connections to the
+// endpoint, one to three for each attack, [Options.Parallel] attacks at a time, and
+// beside these one for each of the attacks that only wait. Attack what is yours.
 package attacktest
