@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"attestation":           {"authenticator", "cmw", "internal/bounded"},
 	"evidence":              {"attestation", "cmw"},
 	"evidence/simulated":    {"attestation", "cmw", "evidence"},
+	"evidence/composite":    {"attestation", "cmw"},
 	"evidence/sevsnp":       {"attestation", "cmw", "evidence", "internal/tsm"},
 	"evidence/tpm":          {"attestation", "cmw", "evidence"},
 	"evidence/tpm/enroll":   {"evidence", "evidence/tpm"},

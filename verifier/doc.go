@@ -3,7 +3,8 @@
 // An [Appraiser] is a Verifier for one attesting environment. It has a [Policy]
 // of reference values and the [evidence.Extractor] of each platform it is to
 // understand; it judges [evidence.Claims] and knows no platform. [NewDispatch]
-// puts several Verifiers behind one.
+// puts several Verifiers behind one, and [NewCollection] judges a device of several
+// environments, each by its own.
 //
 // The order of the checks is fixed:
 //
@@ -21,8 +22,8 @@
 // Hardware model and vendor where the policy names none: the roots say already
 // whose devices are trusted.
 //
-// Certificate revocation lists of the platform's vendor: they need a network or a
-// store. [Policy.Revoked] is where a program puts its own.
+// Certificate revocation lists of the platform's vendor: they are handed to the
+// Extractor of the platform. [Policy.Revoked] is where a program puts its own.
 //
 // That the peer runs on the device it names when device and software are good but
 // the machine is another's: pin [Policy.Instances].
