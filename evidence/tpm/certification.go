@@ -21,10 +21,16 @@ type Certification struct {
 	Signature []byte // TPMT_SIGNATURE
 }
 
+// maxExtraData is what fits a TPM2B_DATA of every TPM, in bytes.
+const maxExtraData = 64
+
 // Certify has ak certify k, with extraData of at most 64 bytes in the statement.
 func (t *TPM) Certify(ctx context.Context, ak *AK, k *Key, extraData []byte) (*Certification, error) {
 	if ak.tpm != t || k.tpm != t {
 		return nil, fmt.Errorf("%w: a key is in another TPM", ErrOptions)
+	}
+	if len(extraData) > maxExtraData {
+		return nil, fmt.Errorf("%w: extraData is longer than %d bytes", ErrOptions, maxExtraData)
 	}
 	return run(ctx, t, func(s *session) (*Certification, error) {
 		r, err := s.certify(&k.key, &ak.key, extraData)
