@@ -13,6 +13,7 @@ import (
 
 	"github.com/expat-go/expat/cmw"
 	"github.com/expat-go/expat/evidence"
+	"github.com/expat-go/expat/evidence/fetch"
 )
 
 // Platform is the platform in the [evidence.Claims] of an SEV-SNP guest.
@@ -37,19 +38,26 @@ type Options struct {
 	Certificates []*x509.Certificate
 	// RevocationLists are those of the ARKs, and of ASKs if there are any. A list
 	// of the chain's ARK must then hold at the time of the check. Either
-	// RevocationLists or AcceptRevoked is required.
+	// RevocationLists or AcceptRevoked is required, unless lists are fetched.
 	RevocationLists []*x509.RevocationList
 	// AcceptRevoked looks at no revocation list: a signing key that AMD has
 	// withdrawn makes good Evidence.
 	AcceptRevoked bool
+	// FetchFromAMD asks AMD for the certificate of a chip that neither comes
+	// with the Evidence nor is among Certificates, and for the revocation list
+	// unless RevocationLists or AcceptRevoked is set: AMD learns which chips are
+	// looked at. Nil: no network.
+	FetchFromAMD *fetch.Fetcher
 }
 
-// Extractor reads Evidence of SEV-SNP guests. It is safe for concurrent use and
-// reaches for no network.
+// Extractor reads Evidence of SEV-SNP guests. It is safe for concurrent use, and
+// reaches for no network but with [Options.FetchFromAMD].
 type Extractor struct {
 	policy  Policy
 	store   store
-	revoked *revocations // nil with AcceptRevoked
+	revoked *revocations   // nil with AcceptRevoked, and where lists are fetched
+	trusts  bool           // AcceptRevoked
+	fetch   *fetch.Fetcher // nil: no network
 }
 
 var _ evidence.Extractor = (*Extractor)(nil)
@@ -57,9 +65,10 @@ var _ evidence.Extractor = (*Extractor)(nil)
 // New makes an Extractor. The error wraps [ErrOptions] and lists everything that
 // is to be set.
 func New(o Options) (*Extractor, error) {
-	x := &Extractor{policy: o.Policy.clone(), store: store{endorsements: make(map[endorsementKey]*x509.Certificate)}}
+	x := &Extractor{policy: o.Policy.clone(), trusts: o.AcceptRevoked, fetch: o.FetchFromAMD, store: store{endorsements: make(map[endorsementKey]*x509.Certificate)}}
 	wrong := []error{o.Policy.check()}
-	if (len(o.RevocationLists) > 0) == o.AcceptRevoked {
+	lists := len(o.RevocationLists) > 0
+	if lists == o.AcceptRevoked && (lists || o.FetchFromAMD == nil) {
 		wrong = append(wrong, errors.New("set either RevocationLists or AcceptRevoked"))
 	}
 	for i, c := range o.Certificates {
@@ -68,7 +77,7 @@ func New(o Options) (*Extractor, error) {
 		}
 	}
 	x.store.authorities = append(x.store.authorities, amdAuthorities()...)
-	if !o.AcceptRevoked {
+	if lists {
 		var err error
 		if x.revoked, err = newRevocations(o.RevocationLists); err != nil {
 			wrong = append(wrong, err)
@@ -106,27 +115,30 @@ func (x *Extractor) Extract(ctx context.Context, mediaType string, value []byte,
 	if now.IsZero() { // the library would take the time of day
 		return nil, untrusted("certificate chain", errors.New("the time is not known"))
 	}
-	leaf, err := x.leaf(p, sent)
+	leaf, err := x.leaf(ctx, p, sent)
 	if err != nil {
 		return nil, err
 	}
-	return x.extract(p, leaf, sent, roots, now)
+	return x.extract(ctx, p, leaf, sent, roots, now)
 }
 
 // leaf is the certificate of the signing key: the first that was sent, or one of
-// the store.
-func (x *Extractor) leaf(p *parsed, sent []*x509.Certificate) (*x509.Certificate, error) {
+// the store, or AMD's.
+func (x *Extractor) leaf(ctx context.Context, p *parsed, sent []*x509.Certificate) (*x509.Certificate, error) {
 	if len(sent) > 0 {
 		return sent[0], nil
 	}
 	if c, ok := x.store.find(p); ok {
 		return c, nil
 	}
+	if x.fetch != nil {
+		return x.fetchLeaf(ctx, p)
+	}
 	return nil, untrusted("certificate chain", ErrNoCertificate)
 }
 
 // extract verifies a report with the certificate of its signing key.
-func (x *Extractor) extract(p *parsed, leaf *x509.Certificate, sent []*x509.Certificate, roots *x509.CertPool, now time.Time) (*evidence.Claims, error) {
+func (x *Extractor) extract(ctx context.Context, p *parsed, leaf *x509.Certificate, sent []*x509.Certificate, roots *x509.CertPool, now time.Time) (*evidence.Claims, error) {
 	c, err := x.store.build(leaf, sent, roots, now)
 	if err != nil {
 		return nil, err
@@ -134,10 +146,8 @@ func (x *Extractor) extract(p *parsed, leaf *x509.Certificate, sent []*x509.Cert
 	if err := p.verify(c, now); err != nil {
 		return nil, err
 	}
-	if x.revoked != nil {
-		if err := x.revoked.check(c, now); err != nil {
-			return nil, err
-		}
+	if err := x.revocation(ctx, c, now); err != nil {
+		return nil, err
 	}
 	e, err := readEndorsement(leaf, p.signer.SigningKey)
 	if err != nil {
@@ -149,6 +159,21 @@ func (x *Extractor) extract(p *parsed, leaf *x509.Certificate, sent []*x509.Cert
 	out := p.claims(e, c)
 	out.Findings = x.policy.judge(p, c.line)
 	return out, nil
+}
+
+// revocation looks at the lists, unless the options say that there are none.
+func (x *Extractor) revocation(ctx context.Context, c *chain, now time.Time) error {
+	lists := x.revoked
+	if lists == nil {
+		if x.trusts {
+			return nil
+		}
+		var err error
+		if lists, err = x.fetchRevocations(ctx, c.line); err != nil {
+			return err
+		}
+	}
+	return lists.check(c, now)
 }
 
 // sameDevice compares what AMD certified of the signing key with what the report

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/binary"
+	"math/big"
 	"os"
 	"testing"
 	"time"
@@ -213,4 +214,21 @@ func step(t testing.TB, err error, reason error, step string, cause error) {
 	if cause != nil {
 		require.ErrorIs(t, err, cause)
 	}
+}
+
+// list is a revocation list of an authority, valid for an hour.
+func (a *amd) list(t testing.TB, issuer *x509.Certificate, key crypto.Signer, revoked ...*big.Int) *x509.RevocationList {
+	t.Helper()
+	template := &x509.RevocationList{
+		SignatureAlgorithm: x509.SHA384WithRSAPSS, Number: big.NewInt(1),
+		ThisUpdate: a.now.Add(-lifetimeCRL), NextUpdate: a.now.Add(lifetimeCRL),
+	}
+	for _, n := range revoked {
+		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: n, RevocationTime: a.now})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, template, issuer, key)
+	require.NoError(t, err)
+	l, err := x509.ParseRevocationList(der)
+	require.NoError(t, err)
+	return l
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/expat-go/expat/cmw"
 	"github.com/expat-go/expat/evidence"
+	"github.com/expat-go/expat/evidence/fetch"
 )
 
 // Platform is the platform in the [evidence.Claims] of a trust domain.
@@ -45,14 +46,18 @@ type Options struct {
 	// says then that the platform's firmware is without known holes, nor that
 	// its key was not revoked. Collateral that is there must be good.
 	AcceptUnknownTCB bool
+	// FetchFromIntel asks Intel where there is no other collateral: Intel learns
+	// which models of platform are looked at. Nil: no network.
+	FetchFromIntel *fetch.Fetcher
 }
 
-// Extractor reads Evidence of trust domains. It is safe for concurrent use and
-// reaches for no network.
+// Extractor reads Evidence of trust domains. It is safe for concurrent use, and
+// reaches for no network but with [Options.FetchFromIntel].
 type Extractor struct {
 	policy     Policy
 	collateral map[string]*collateral // by FMSPC, lower-case hex
 	unknownTCB bool
+	fetch      *fetch.Fetcher
 }
 
 var _ evidence.Extractor = (*Extractor)(nil)
@@ -60,7 +65,7 @@ var _ evidence.Extractor = (*Extractor)(nil)
 // New makes an Extractor. The error wraps [ErrOptions] and lists everything that
 // is wrong.
 func New(o Options) (*Extractor, error) {
-	x := &Extractor{policy: o.Policy.clone(), collateral: make(map[string]*collateral), unknownTCB: o.AcceptUnknownTCB}
+	x := &Extractor{policy: o.Policy.clone(), collateral: make(map[string]*collateral), unknownTCB: o.AcceptUnknownTCB, fetch: o.FetchFromIntel}
 	wrong := []error{o.Policy.check()}
 	for i, c := range o.Collateral {
 		if c == nil {
@@ -110,7 +115,7 @@ func (x *Extractor) Extract(ctx context.Context, mediaType string, value []byte,
 	if now.IsZero() { // crypto/x509 would take the time of day
 		return nil, untrusted("certificate chain", errors.New("the time is not known"))
 	}
-	c, err := x.find(p, m.Collateral)
+	c, err := x.find(ctx, p, m.Collateral)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +128,7 @@ func (x *Extractor) Extract(ctx context.Context, mediaType string, value []byte,
 }
 
 // find chooses the collateral, nil if there is none and none is needed.
-func (x *Extractor) find(p *parsed, sent *Collateral) (*collateral, error) {
+func (x *Extractor) find(ctx context.Context, p *parsed, sent *Collateral) (*collateral, error) {
 	if c := x.collateral[hex.EncodeToString(p.fmspc)]; c != nil {
 		return c, nil
 	}
@@ -133,6 +138,9 @@ func (x *Extractor) find(p *parsed, sent *Collateral) (*collateral, error) {
 			return nil, format("collateral", err)
 		}
 		return c, nil
+	}
+	if x.fetch != nil {
+		return x.fetchCollateral(ctx, hex.EncodeToString(p.fmspc))
 	}
 	if x.unknownTCB {
 		return nil, nil

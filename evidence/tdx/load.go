@@ -1,7 +1,6 @@
 package tdx
 
 import (
-	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,12 +25,9 @@ func LoadCollateral(dir string) (*Collateral, error) {
 			return nil, fmt.Errorf("%w: %w", ErrCollateral, err)
 		}
 	}
-	signing, rest := pem.Decode(chain)
-	root, rest := pem.Decode(rest)
-	if signing == nil || root == nil || len(rest) != 0 {
-		return nil, fmt.Errorf("%w: tcb-signing.pem does not hold two certificates", ErrCollateral)
+	if err := c.setChain(chain); err != nil {
+		return nil, err
 	}
-	c.TCBSigning, c.Root = signing.Bytes, root.Bytes
 	if _, err := c.parse(); err != nil {
 		return nil, err
 	}
