@@ -95,7 +95,7 @@ func (a *statement) firmwareVersion() string {
 }
 
 // signerName is the qualified Name of a key under a primary of the endorsement
-// hierarchy (Part 1, 26.5): the TPM itself puts it into what it signs. It is nil
+// hierarchy (Part 1, Qualified Name): the TPM itself puts it into what it signs. It is nil
 // if parent is no Name.
 func signerName(parent, name []byte) []byte {
 	var primary, own crypto.Hash

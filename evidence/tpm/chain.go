@@ -102,7 +102,7 @@ func (p *parsedReport) checkChain(roots *x509.CertPool, now time.Time) (notAfter
 }
 
 // deviceNames reads manufacturer and model of the TPM out of the subject
-// alternative name (TCG EK Credential Profile, Section 3.1.2). A certificate without
+// alternative name (TCG EK Credential Profile). A certificate without
 // one states neither.
 func deviceNames(c *x509.Certificate) (manufacturer, model []byte, err error) {
 	malformed := fmt.Errorf("%w: its subject alternative name is malformed", ErrAKCertificate)

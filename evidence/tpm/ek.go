@@ -28,8 +28,8 @@ type EK struct {
 	name        []byte
 }
 
-// ekPlace is where a TPM has an endorsement key (TCG EK Credential Profile, Section
-// 2.2.1.4).
+// ekPlace is where a TPM has an endorsement key (TCG EK Credential
+// Profile).
 type ekPlace struct {
 	index    tpm2.TPMHandle // NV index of the certificate
 	handle   tpm2.TPMHandle // of the key, where it is persistent

@@ -75,8 +75,6 @@ func nvName(s *session, index tpm2.TPMHandle) tpm2.TPM2BName {
 	return r.NVName
 }
 
-func asIs(der []byte) []byte { return der }
-
 // credential is what a CA sends to the endorsement key on P-256.
 func credential(t testing.TB, ek *EK, name, secret []byte) (blob, encrypted []byte) {
 	t.Helper()

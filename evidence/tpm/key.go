@@ -138,7 +138,7 @@ func (k *key) Public() crypto.PublicKey { return k.area.key }
 // PublicArea is the key's TPMT_PUBLIC, as the TPM encodes it.
 func (k *key) PublicArea() []byte { return bytes.Clone(k.public) }
 
-// Name is the key's Name (TPM 2.0 Library, Part 1, Section 16).
+// Name is the key's Name (TPM 2.0 Library, Part 1, Names).
 func (k *key) Name() []byte { return bytes.Clone(k.area.name) }
 
 func keyTemplate(a Algorithm, restricted bool) (tpm2.TPMTPublic, error) {

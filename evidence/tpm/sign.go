@@ -8,15 +8,21 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"time"
 
 	"github.com/google/go-tpm/tpm2"
 )
 
+// signTimeout bounds Sign, which has no context, with the time it waits for its turn.
+const signTimeout = 30 * time.Second
+
 // Sign signs a digest in the TPM: ECDSA with the hash of the key, ASN.1 encoded, or
 // RSA-PSS with a salt as long as the hash. Other schemes are [ErrOptions]. The
-// randomness is the TPM's.
+// randomness is the TPM's. Sign waits 30 seconds at most.
 func (k *Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	return k.SignContext(context.Background(), digest, opts)
+	ctx, cancel := context.WithTimeout(context.Background(), signTimeout)
+	defer cancel()
+	return k.SignContext(ctx, digest, opts)
 }
 
 // SignContext is Sign with a context.

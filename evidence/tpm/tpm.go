@@ -71,6 +71,10 @@ func Open(ctx context.Context, o Options) (*TPM, error) {
 	_, err := run(ctx, t, func(s *session) (*tpm2.GetRandomResponse, error) {
 		return tpm2.GetRandom{BytesRequested: 8}.Execute(s) // is it a TPM 2.0 that has been started?
 	})
+	if ctx.Err() != nil {
+		go t.Close() // waits for the command that nobody waits for any more
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		t.Close()
 		return nil, err

@@ -327,6 +327,13 @@ func TestHung(t *testing.T) {
 	open := func(context.Context) (io.ReadWriteCloser, error) { return ours, nil }
 	_, err := Open(t.Context(), Options{Open: open, CommandTimeout: 20 * time.Millisecond})
 	require.ErrorIs(t, err, ErrGone)
+
+	ours, other := net.Pipe()
+	defer other.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err = Open(ctx, Options{Open: open, CommandTimeout: 200 * time.Millisecond})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
 // TestLockout: authorization failures lock a TPM, and that has its own name.

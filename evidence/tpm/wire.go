@@ -132,7 +132,7 @@ func parsePublic(b []byte) (*publicArea, error) {
 	return p, nil
 }
 
-// nameOf computes a Name (Part 1, 16): nameAlg ‖ H(parts), for one of hashes.
+// nameOf computes a Name (Part 1, Names): nameAlg ‖ H(parts), for one of hashes.
 func nameOf(h crypto.Hash, parts ...[]byte) []byte {
 	id, _ := hashID(h)
 	d := h.New()

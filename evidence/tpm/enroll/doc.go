@@ -2,7 +2,7 @@
 // trust.
 //
 // A [CA] knows the roots of TPM manufacturers. It certifies an attestation key only
-// after credential activation (TPM 2.0 Library, Part 1, Section 24): it encrypts a
+// after credential activation (TPM 2.0 Library, Part 1): it encrypts a
 // secret so that only a TPM that has both the endorsement key of the manufacturer's
 // certificate and the attestation key opens it. The messages have JSON forms, so
 // that a service can carry them; [Run] does the device's part with any [Issuer].
