@@ -35,12 +35,20 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Values[running] = make(map[string]*process)
+			env.Values[tpmMaker] = new(string)
 			env.Vars = append(env.Vars, noExitSleep)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "json": jsonFields, "mode": mode, "oneline": oneLine, "peer": peer,
 			"signal": signal, "start": start, "waits": waits, "width": width,
+			"maketpm": makeTPM, "extendpcr": extendPCR,
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "swtpm" {
+				return hasSWTPM(), nil
+			}
+			return false, fmt.Errorf("no such condition: %s", name)
 		},
 	})
 }

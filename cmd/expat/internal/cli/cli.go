@@ -64,7 +64,7 @@ Exit codes: 0 ok, 1 refused by appraisal (by us or by the peer), 2 usage,
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newDemo(), newServe(), newConnect(), newAttack(), newVectors(), newVersion())
+	root.AddCommand(newDemo(), newServe(), newConnect(), newAttack(), newTPM(), newVectors(), newVersion())
 	return root
 }
 

@@ -163,7 +163,7 @@ func TestBrokenOutput(t *testing.T) {
 func TestServerListenerFails(t *testing.T) {
 	t.Parallel()
 	f := serveFlags{sideFlags: sideFlags{state: t.TempDir(), attester: "simulated"}, echo: true}
-	s, err := f.server(slog.New(slog.DiscardHandler))
+	s, err := f.server(context.Background(), slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	require.ErrorIs(t, s.run(context.Background(), brokenListener{}), errBroken)
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/cmd/expat/internal/platform"
 	"github.com/expat-go/expat/cmd/expat/internal/show"
 	"github.com/expat-go/expat/cmd/expat/internal/state"
 )
@@ -29,7 +29,7 @@ type connectFlags struct {
 func newConnect() *cobra.Command {
 	var f connectFlags
 	cmd := &cobra.Command{
-		Use:   "connect ADDR --state DIR [--attester simulated] [--message TEXT]",
+		Use:   "connect ADDR --state DIR [--attester PLATFORM] [--message TEXT]",
 		Short: "Connect to expat serve, judge it, and send something",
 		Long: `connect demands of the server at ADDR to prove what it is, judges the proof by the
 roots and reference values in DIR, shows each step on standard error, sends
@@ -71,28 +71,22 @@ func (f *connectFlags) check(addr string) error {
 	return nil
 }
 
-// config verifies the server, and attests where --attester says so.
-func (f *connectFlags) config(trace *expat.Trace) (*expat.Config, error) {
-	now := time.Now()
-	trust, err := state.Load(f.state, now)
+// config verifies the server, and attests where --attester says so; own is then to be
+// closed.
+func (f *connectFlags) config(ctx context.Context, trace *expat.Trace) (cfg *expat.Config, own *platform.Own, err error) {
+	trust, err := state.Load(f.state, time.Now())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	cfg := &expat.Config{TLS: &tls.Config{RootCAs: trust.Roots()}, Timeout: f.timeout, Trace: trace}
-	if cfg.Verifier, err = trust.Reference.Server.Verifier(state.ReferenceFile+" server", trust.Evidence); err != nil {
-		return nil, err
+	cfg = &expat.Config{TLS: &tls.Config{RootCAs: trust.Roots()}, Timeout: f.timeout, Trace: trace}
+	if cfg.Verifier, err = f.judge(state.Server); err != nil || f.attester == "" {
+		return cfg, nil, err
 	}
-	if f.attester == "" {
-		return cfg, nil
+	if own, err = f.attest(ctx, state.Client, defaultNames(state.Client)...); err != nil {
+		return nil, nil, err
 	}
-	keys, err := state.LoadKeys(f.state, now)
-	if err != nil {
-		return nil, err
-	}
-	var cert tls.Certificate
-	cfg.Attester, cert, err = f.attest(keys, &trust.Reference.Client, x509.ExtKeyUsageClientAuth, "client.test")
-	cfg.TLS.Certificates = []tls.Certificate{cert}
-	return cfg, err
+	cfg.Attester, cfg.TLS.Certificates = own.Attester, []tls.Certificate{own.Certificate}
+	return cfg, own, nil
 }
 
 // visit is what connect --json prints.
@@ -111,10 +105,11 @@ type visit struct {
 // connect runs one connection.
 func (f *connectFlags) connect(ctx context.Context, addr string, input io.Reader, stdout, stderr io.Writer) error {
 	log := show.NewLog(func(s show.Step) { _ = show.WriteStep(stderr, s) })
-	cfg, err := f.config(log.Trace("client", "server", true))
+	cfg, own, err := f.config(ctx, log.Trace("client", "server", true))
 	if err != nil {
 		return err
 	}
+	defer own.Close()
 	v := &visit{Address: addr}
 	conn, err := expat.Dial(ctx, "tcp", addr, cfg)
 	if err == nil {

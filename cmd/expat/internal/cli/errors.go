@@ -16,8 +16,10 @@ import (
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/authenticator"
 	"github.com/expat-go/expat/cmd/expat/internal/demo"
+	"github.com/expat-go/expat/cmd/expat/internal/platform"
 	"github.com/expat-go/expat/cmd/expat/internal/show"
 	"github.com/expat-go/expat/cmd/expat/internal/state"
+	"github.com/expat-go/expat/evidence/tpm"
 	"github.com/expat-go/expat/verifier"
 )
 
@@ -26,7 +28,7 @@ const (
 	exitOK      = 0
 	exitRefused = 1 // by appraisal, ours or the peer's
 	exitUsage   = 2 // command line, state directory
-	exitNetwork = 3 // network or protocol
+	exitNetwork = 3 // network, protocol, or a device that is not there
 )
 
 // errUsage: the command line cannot be meant.
@@ -45,6 +47,10 @@ func explain(err error) (string, int) {
 	switch {
 	case errors.Is(err, errUsage), errors.Is(err, state.ErrState):
 		text, code = err.Error(), exitUsage
+	case errors.Is(err, platform.ErrNotTrusted):
+		text, code = err.Error(), exitRefused
+	case errors.Is(err, platform.ErrDevice), errors.Is(err, platform.ErrEnroll):
+		text = err.Error()
 	case errors.Is(err, demo.ErrNotAsExpected), errors.Is(err, errVectors), errors.Is(err, errAccepted):
 		text, code = err.Error(), exitRefused
 	case errors.As(err, &e):
@@ -99,6 +105,7 @@ var advices = []struct {
 	{isCheck(verifier.CheckSoftware), "it runs software that the reference values do not know; update it or them"},
 	{isCheck(verifier.CheckInstance), "it is not the machine that the reference values name"},
 	{is(attestation.ErrRejected), "it is not what the reference values name; change it or the reference values"},
+	{is(tpm.ErrGone), "does the TPM still run at the address of --tpm?"},
 	{is(expat.ErrNotAttested), "start the peer with --attester"},
 	{is(authenticator.ErrRefused), "the peer has nothing to show for this request; start it with --attester"},
 	{is(attestation.ErrMissing), "start the peer with --attester"},

@@ -12,11 +12,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/cmd/expat/internal/platform"
 	"github.com/expat-go/expat/cmd/expat/internal/state"
 )
 
@@ -34,7 +36,7 @@ type serveFlags struct {
 func newServe() *cobra.Command {
 	var f serveFlags
 	cmd := &cobra.Command{
-		Use:   "serve --state DIR [--attester simulated] [--verify]",
+		Use:   "serve --state DIR [--attester PLATFORM] [--verify]",
 		Short: "Serve attested connections with test keys, and echo what arrives",
 		Long: `serve accepts connections, proves to each client what it is (--attester), demands
 the same of it (--verify), and echoes what arrives. It prints "listening on ADDR"
@@ -77,6 +79,8 @@ func (f *serveFlags) check() error {
 	switch {
 	case f.attester == "" && !f.verify:
 		return errors.New("there is nothing to attest: give --attester simulated, --verify, or both")
+	case len(f.names) > 0 && strings.Contains(f.attester, platform.TPM):
+		return errors.New("--name comes too late for a TPM, whose certificate is there: give it to expat tpm enroll")
 	case f.duration < 0 || f.connections < 0:
 		return errors.New("--for and --connections must not be negative")
 	}
@@ -99,10 +103,11 @@ func (f *serveFlags) logger(w io.Writer) *slog.Logger {
 
 // serve runs until ctx ends, or the time or the connections are used up.
 func (f *serveFlags) serve(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
-	s, err := f.server(log)
+	s, err := f.server(ctx, log)
 	if err != nil {
 		return err
 	}
+	defer s.own.Close()
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
 	if err != nil {
 		return err
@@ -119,29 +124,29 @@ func (f *serveFlags) serve(ctx context.Context, stdout io.Writer, log *slog.Logg
 }
 
 // server prepares a server, with its state on disk.
-func (f *serveFlags) server(log *slog.Logger) (*server, error) {
+func (f *serveFlags) server(ctx context.Context, log *slog.Logger) (*server, error) {
 	trust, keys, err := state.Create(f.state, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	cfg := &expat.Config{TLS: &tls.Config{ClientCAs: trust.Roots()}}
-	names := append([]string{"localhost", "127.0.0.1", "::1"}, f.names...)
-	var cert tls.Certificate
-	if f.attester != "" {
-		cfg.Attester, cert, err = f.attest(keys, &trust.Reference.Server, x509.ExtKeyUsageServerAuth, names...)
-	} else {
-		cert, err = plainCertificate(keys, names)
-	}
-	if err != nil {
-		return nil, err
-	}
-	cfg.TLS.Certificates = []tls.Certificate{cert}
 	if f.verify {
-		if cfg.Verifier, err = trust.Reference.Client.Verifier(state.ReferenceFile+" client", trust.Evidence); err != nil {
+		if cfg.Verifier, err = f.judge(state.Client); err != nil {
 			return nil, err
 		}
 	}
-	return newServer(cfg, f.echo, f.connections, log), nil
+	names := append(defaultNames(state.Server), f.names...)
+	if f.attester == "" {
+		cert, err := plainCertificate(keys, names)
+		cfg.TLS.Certificates = []tls.Certificate{cert}
+		return newServer(cfg, nil, f.echo, f.connections, log), err
+	}
+	own, err := f.attest(ctx, state.Server, names...)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Attester, cfg.TLS.Certificates = own.Attester, []tls.Certificate{own.Certificate}
+	return newServer(cfg, own, f.echo, f.connections, log), nil
 }
 
 // plainCertificate is for a server that proves nothing but its name.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/cmd/expat/internal/platform"
 	"github.com/expat-go/expat/cmd/expat/internal/show"
 )
 
@@ -19,6 +20,7 @@ const idle = 2 * time.Minute
 // server echoes on attested connections, or takes what arrives and drops it.
 type server struct {
 	cfg  *expat.Config
+	own  *platform.Own // nil if it does not attest
 	echo bool
 	log  *slog.Logger
 
@@ -27,8 +29,8 @@ type server struct {
 	stop func() // stops accepting
 }
 
-func newServer(cfg *expat.Config, echo bool, connections int, log *slog.Logger) *server {
-	s := &server{cfg: cfg, echo: echo, log: log, left: connections}
+func newServer(cfg *expat.Config, own *platform.Own, echo bool, connections int, log *slog.Logger) *server {
+	s := &server{cfg: cfg, own: own, echo: echo, log: log, left: connections}
 	cfg.Refused = s.refused
 	return s
 }

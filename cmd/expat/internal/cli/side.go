@@ -1,19 +1,15 @@
 package cli
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
+	"context"
+	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/cmd/expat/internal/platform"
 	"github.com/expat-go/expat/cmd/expat/internal/state"
 	"github.com/expat-go/expat/evidence/simulated"
 )
@@ -22,6 +18,8 @@ import (
 type sideFlags struct {
 	state    string
 	attester string
+	expect   string
+	tpm      string
 	lie      string
 	json     bool
 }
@@ -29,19 +27,42 @@ type sideFlags struct {
 func (f *sideFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.state, "state", "", "`DIR` of test keys, roots and reference values (required)")
-	flags.StringVar(&f.attester, "attester", "", "prove what this side is; `PLATFORM` is simulated")
-	flags.StringVar(&f.lie, "lie", "", "have the attester tell a `LIE`, to see the other side refuse:\n"+lieNames())
+	flags.StringVar(&f.attester, "attester", "", "prove what this side is; `PLATFORM` is "+platformNames())
+	flags.StringVar(&f.expect, "expect", "", "judge the other side as this `PLATFORM`; default: as --attester, or simulated")
+	addTPM(cmd, &f.tpm)
+	flags.StringVar(&f.lie, "lie", "", "have the simulated attester tell a `LIE`, to see the other side refuse:\n"+lieNames())
 }
 
-// check finds flags that cannot be meant.
+func addTPM(cmd *cobra.Command, address *string) {
+	cmd.Flags().StringVar(address, "tpm", platform.DefaultTPM, "`ADDR` of the TPM: a device, unix:PATH or tcp:HOST:PORT")
+}
+
+func platformNames() string { return strings.Join(platform.Names(), ", ") }
+
+// check finds flags that cannot be meant, and fills in what --expect is by default.
 func (f *sideFlags) check() error {
-	switch {
-	case f.state == "":
-		return fmt.Errorf("--state DIR is required")
-	case f.attester != "" && f.attester != "simulated":
-		return fmt.Errorf("--attester %q is not known; it can be simulated", f.attester)
-	case f.lie != "" && f.attester == "":
-		return fmt.Errorf("--lie needs --attester simulated: somebody has to tell it")
+	if f.state == "" {
+		return errors.New("--state DIR is required")
+	}
+	if f.expect == "" {
+		f.expect = f.attester
+	}
+	if f.expect == "" {
+		f.expect = platform.Simulated
+	}
+	if f.attester != "" {
+		if _, err := platform.Parse(f.attester); err != nil {
+			return fmt.Errorf("--attester %w", err)
+		}
+	}
+	if _, err := platform.Parse(f.expect); err != nil {
+		return fmt.Errorf("--expect %w", err)
+	}
+	if _, err := platform.ParseTPM(f.tpm); err != nil {
+		return fmt.Errorf("--tpm %q: %w", f.tpm, err)
+	}
+	if f.lie != "" && f.attester != platform.Simulated {
+		return errors.New("--lie needs --attester simulated: somebody has to tell it")
 	}
 	_, err := f.lies()
 	return err
@@ -70,27 +91,18 @@ func lieNames() string {
 	return strings.Join(names, ", ")
 }
 
-// attest makes the device that the reference values describe, a key in it, and a
-// certificate for that key.
-func (f *sideFlags) attest(keys *state.Keys, e *state.Environment, usage x509.ExtKeyUsage, names ...string) (attestation.Attester, tls.Certificate, error) {
-	var none tls.Certificate
+// attest makes what --attester names; names are those in a certificate made now.
+func (f *sideFlags) attest(ctx context.Context, side state.Side, names ...string) (*platform.Own, error) {
 	lies, err := f.lies()
 	if err != nil {
-		return nil, none, err
+		return nil, err
 	}
-	device, err := e.Device(keys.Vendor)
-	if err != nil {
-		return nil, none, err
-	}
-	var key crypto.Signer
-	if f.lie == simulated.ForeignKey.String() {
-		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	} else {
-		key, err = device.GenerateKey(elliptic.P256())
-	}
-	if err != nil {
-		return nil, none, err
-	}
-	cert, err := keys.CA.Leaf(key, usage, time.Now(), names...)
-	return simulated.NewAttester(device, lies...), cert, err
+	return platform.Attest(ctx, platform.Options{
+		State: f.state, Platform: f.attester, Side: side, TPM: f.tpm, Names: names, Lies: lies,
+	})
+}
+
+// judge makes what judges the other side.
+func (f *sideFlags) judge(other state.Side) (attestation.Verifier, error) {
+	return platform.Judge(f.state, f.expect, other)
 }

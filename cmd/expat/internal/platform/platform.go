@@ -1,0 +1,105 @@
+// Package platform makes the two halves of a side of expat serve and expat connect
+// out of the name of a platform and a state directory: what proves what this side is,
+// and what judges the other.
+package platform
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/cmd/expat/internal/state"
+	"github.com/expat-go/expat/evidence/simulated"
+)
+
+// The names of the platforms.
+const (
+	Simulated = "simulated"
+	TPM       = "tpm"
+)
+
+// ErrName: no platform has this name.
+var ErrName = errors.New("is not known")
+
+// ErrDevice: what the platform needs of this machine is not there.
+var ErrDevice = errors.New("device")
+
+// Names are those of all platforms.
+func Names() []string { return []string{Simulated, TPM} }
+
+// Parse splits the name of a platform, or of several in one device: a+b.
+func Parse(name string) ([]string, error) {
+	if !slices.Contains(Names(), name) {
+		return nil, fmt.Errorf("%q %w; it can be %s", name, ErrName, strings.Join(Names(), ", "))
+	}
+	return []string{name}, nil
+}
+
+// Options say which side of which connection attests.
+type Options struct {
+	State    string // state directory
+	Platform string
+	Side     state.Side
+	TPM      string   // address of the TPM, see [OpenTPM]
+	Names    []string // in the TLS certificate, where it is made now
+	Lies     []simulated.Lie
+}
+
+// Own is what a side shows: Close it when its last connection has ended.
+type Own struct {
+	Attester    attestation.Attester
+	Certificate tls.Certificate
+	close       func() error
+}
+
+// Close lets go of the device.
+func (o *Own) Close() error {
+	if o == nil || o.close == nil {
+		return nil
+	}
+	return o.close()
+}
+
+// Attest makes what proves this side. The error wraps [state.ErrState], or
+// [ErrDevice].
+func Attest(ctx context.Context, o Options) (*Own, error) {
+	switch o.Platform {
+	case Simulated:
+		return attestSimulated(o)
+	case TPM:
+		return attestTPM(ctx, o)
+	}
+	_, err := Parse(o.Platform)
+	return nil, err
+}
+
+// Judge makes what judges the other side, by the reference values of a state
+// directory. The error wraps [state.ErrState].
+func Judge(path, platform string, other state.Side) (attestation.Verifier, error) {
+	now := time.Now()
+	switch platform {
+	case Simulated:
+		trust, err := state.Load(path, now)
+		if err != nil {
+			return nil, err
+		}
+		e := &trust.Reference.Server
+		if other == state.Client {
+			e = &trust.Reference.Client
+		}
+		return e.Verifier(state.ReferenceFile+" "+string(other), trust.Evidence)
+	case TPM:
+		root, reference, err := state.LoadTPMReference(path, other, now)
+		if err != nil {
+			return nil, err
+		}
+		return reference.Verifier("tpm-"+string(other)+" reference", root)
+	}
+	_, err := Parse(platform)
+	return nil, err
+}

@@ -1,0 +1,60 @@
+package platform
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"slices"
+	"time"
+
+	"github.com/expat-go/expat/cmd/expat/internal/state"
+	"github.com/expat-go/expat/evidence/simulated"
+)
+
+// attestSimulated makes the device that the reference values describe, a key in it,
+// and a certificate for that key.
+func attestSimulated(o Options) (*Own, error) {
+	now := time.Now()
+	keys, err := state.LoadKeys(o.State, now)
+	if err != nil {
+		return nil, err
+	}
+	device, err := simulatedDevice(o, keys)
+	if err != nil {
+		return nil, err
+	}
+	var key crypto.Signer
+	if slices.Contains(o.Lies, simulated.ForeignKey) {
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	} else {
+		key, err = device.GenerateKey(elliptic.P256())
+	}
+	if err != nil {
+		return nil, err
+	}
+	cert, err := keys.CA.Leaf(key, usage(o.Side), now, o.Names...)
+	if err != nil {
+		return nil, err
+	}
+	return &Own{Attester: simulated.NewAttester(device, o.Lies...), Certificate: cert}, nil
+}
+
+func simulatedDevice(o Options, keys *state.Keys) (*simulated.Device, error) {
+	trust, err := state.Load(o.State, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if o.Side == state.Client {
+		return trust.Reference.Client.Device(keys.Vendor)
+	}
+	return trust.Reference.Server.Device(keys.Vendor)
+}
+
+func usage(side state.Side) x509.ExtKeyUsage {
+	if side == state.Client {
+		return x509.ExtKeyUsageClientAuth
+	}
+	return x509.ExtKeyUsageServerAuth
+}
