@@ -11,12 +11,15 @@ import (
 	"encoding/asn1"
 	"errors"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/ocsp"
+
+	"github.com/expat-go/expat/testdata/vectors"
 )
 
 // seed adds messages to a corpus, which must not be empty.
@@ -31,6 +34,14 @@ func seed(f *testing.F, messages ...[]byte) {
 		}
 		f.Add(m)
 	}
+}
+
+// published is one member of every case of a group of the interop vectors.
+func published(f *testing.F, group, member string) [][]byte {
+	f.Helper()
+	messages, err := vectors.Seeds(group, member)
+	require.NoError(f, err)
+	return slices.DeleteFunc(messages, func(m []byte) bool { return len(m) == 0 })
 }
 
 // corpus is requests and authenticators of every kind, as honest peers send them.
@@ -62,7 +73,7 @@ func corpus(f *testing.F) (requests, authenticators [][]byte) {
 // Session of the other role refuses it; what is not taken is the peer's fault.
 func FuzzReceiveRequest(f *testing.F) {
 	requests, _ := corpus(f)
-	seed(f, requests...)
+	seed(f, append(requests, published(f, "request", "message")...)...)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p := exporterPair(t)
 		r, err := p.server.ReceiveRequest(b)
@@ -106,7 +117,7 @@ func FuzzContext(f *testing.F) {
 // Property: what is parsed encodes to the same bytes.
 func FuzzParseAuthenticator(f *testing.F) {
 	_, authenticators := corpus(f)
-	seed(f, authenticators...)
+	seed(f, append(authenticators, published(f, "authenticator", "authenticator")...)...)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := parseAuthenticator(b)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/expat-go/expat/cmw"
+	published "github.com/expat-go/expat/testdata/vectors"
 	"github.com/fxamacker/cbor/v2"
 	"github.com/stretchr/testify/require"
 )
@@ -30,6 +31,13 @@ func FuzzDecode(f *testing.F) {
 		`{"__cmwc_t":"1.2","a":{"b":["a/b; x=\"y\"","YQ",31]}}`, "d28443a10126a0416140", `{"payload":"YQ"}`,
 	} {
 		f.Add(wireBytes(s))
+	}
+	messages, err := published.Seeds("cmw", "message")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, m := range messages {
+		f.Add(m)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := cmw.Decode(b)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/expat-go/expat/evidence"
+	"github.com/expat-go/expat/testdata/vectors"
 )
 
 // FuzzExtract: whatever arrives, no token but the golden one is accepted, and
@@ -24,6 +25,11 @@ func FuzzExtract(f *testing.F) {
 		changed := bytes.Clone(goldenToken)
 		changed[i] ^= 0x20
 		f.Add(changed)
+	}
+	published, err := vectors.Seeds("simulated_evidence", "evidence")
+	require.NoError(f, err)
+	for _, token := range published {
+		f.Add(token)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		claims, err := extractGolden(t, b)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/expat-go/expat/testdata/vectors"
 )
 
 // requireTyped checks that an error is one that callers tell apart.
@@ -19,6 +21,26 @@ func requireTyped(t *testing.T, err error) {
 		}
 	}
 	t.Fatalf("untyped error: %v", err)
+}
+
+// published are the frames of the interop vectors.
+func published(f *testing.F) [][]byte {
+	f.Helper()
+	frames, err := vectors.Seeds("frames", "frame")
+	require.NoError(f, err)
+	return frames
+}
+
+// payloads are those of published frames of one type.
+func payloads(f *testing.F, typ Type) (out [][]byte) {
+	f.Helper()
+	for _, b := range published(f) {
+		if len(b) > HeaderSize && Type(b[0]) == typ {
+			out = append(out, b[HeaderSize:])
+		}
+	}
+	require.NotEmpty(f, out, "no seeds")
+	return out
 }
 
 // Property: what is read encodes to the bytes it was read from.
@@ -39,6 +61,9 @@ func FuzzRead(f *testing.F) {
 	}
 	if seeds == 0 {
 		f.Fatal("no seeds")
+	}
+	for _, b := range published(f) {
+		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		r := bytes.NewReader(in)
@@ -71,6 +96,9 @@ func FuzzHello(f *testing.F) {
 	}
 	f.Add(unhex(f, "a4 0001 01f4 02f4 0700"))
 	f.Add(unhex(f, "a4 0001 180001 01f4 02f4"))
+	for _, b := range payloads(f, Hello) {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		h, err := ParseHello(in)
 		if err != nil {
@@ -107,6 +135,9 @@ func FuzzResult(f *testing.F) {
 		f.Fatal("no seeds")
 	}
 	f.Add(unhex(f, "a20000011bffffffffffffffff"))
+	for _, b := range payloads(f, Result) {
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		r, err := ParseResult(in)
 		if err != nil {
