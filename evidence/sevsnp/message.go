@@ -30,7 +30,12 @@ type message struct {
 	Certificates [][]byte `cbor:"2,keyasint,omitempty"` // DER, that of the signing key first
 }
 
-var encoder = must(cbor.CoreDetEncOptions().EncMode())
+// encoder never writes null, so that null in place of a byte string is refused.
+var encoder = func() cbor.EncMode {
+	o := cbor.CoreDetEncOptions()
+	o.NilContainers = cbor.NilContainerAsEmpty
+	return must(o.EncMode())
+}()
 
 var decoder = must(cbor.DecOptions{
 	DupMapKey:         cbor.DupMapKeyEnforcedAPF,

@@ -27,7 +27,12 @@ type message struct {
 	Collateral *Collateral `cbor:"2,keyasint,omitempty"`
 }
 
-var encoder = must(cbor.CoreDetEncOptions().EncMode())
+// encoder never writes null, so that null in place of a byte string is refused.
+var encoder = func() cbor.EncMode {
+	o := cbor.CoreDetEncOptions()
+	o.NilContainers = cbor.NilContainerAsEmpty
+	return must(o.EncMode())
+}()
 
 var decoder = must(cbor.DecOptions{
 	DupMapKey:         cbor.DupMapKeyEnforcedAPF,
