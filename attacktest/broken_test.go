@@ -80,7 +80,7 @@ func TestBrokenConnections(t *testing.T) {
 				}
 				return relies(ctx, nc)
 			}
-			o := attacktest.Options{Only: names(false), Patience: 4 * time.Second, Prompt: 2 * time.Second, Parallel: attacktest.MaxParallel}
+			o := attacktest.Options{Only: names(false), Patience: 12 * time.Second, Prompt: 5 * time.Second, Parallel: attacktest.MaxParallel}
 			if b.reads < 0 && b.endpoint && b.client {
 				o.Only = nil // where nothing is waited for
 			}

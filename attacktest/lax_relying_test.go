@@ -50,7 +50,7 @@ func (l *lax) judge(payload []byte) int {
 }
 
 // laxLifetime is longer than an attack waits for the end of its own verdict.
-const laxLifetime = 4 * time.Second
+const laxLifetime = 9 * time.Second
 
 func (l *lax) check(payload []byte) int {
 	if len(payload) > 0 && payload[0] == 20 { // an empty authenticator

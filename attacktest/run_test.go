@@ -18,10 +18,10 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata/refused.txt and the tables of docs/attacks.md")
 
-// quick is for endpoints with a deadline of 2 s.
-var quick = attacktest.Options{Patience: 5 * time.Second, Prompt: 2 * time.Second, Drip: 100 * time.Millisecond, Parallel: 8}
+// quick is for endpoints with a deadline of 5 s.
+var quick = attacktest.Options{Patience: 14 * time.Second, Prompt: 5 * time.Second, Drip: 100 * time.Millisecond, Parallel: 8}
 
-const deadline = 2 * time.Second
+const deadline = 5 * time.Second
 
 // Package expat refuses everything, at the step and with the code that
 // testdata/refused.txt has.
@@ -50,7 +50,7 @@ func TestRefusesAll(t *testing.T) {
 // shortVerifier gives verdicts that run out within the test.
 func (w *world) shortVerifier(t testing.TB) *verifier.Appraiser {
 	v, err := verifier.New(verifier.Policy{
-		Name: "short", Roots: w.vendor.Roots(), Lifetime: 2 * time.Second,
+		Name: "short", Roots: w.vendor.Roots(), Lifetime: 5 * time.Second,
 		Measurements: map[string][][]byte{"firmware": {firmware[:]}},
 		Instances:    [][]byte{w.server.device.Instance(), w.client.device.Instance()},
 	}, simulated.Extractor{})
