@@ -45,8 +45,12 @@ func TestScripts(t *testing.T) {
 			"maketpm": makeTPM, "extendpcr": extendPCR,
 		},
 		Condition: func(name string) (bool, error) {
-			if name == "swtpm" {
+			switch name {
+			case "swtpm":
 				return hasSWTPM(), nil
+			case "tsm": // a confidential VM
+				_, err := os.Stat("/sys/kernel/config/tsm/report")
+				return err == nil, nil
 			}
 			return false, fmt.Errorf("no such condition: %s", name)
 		},

@@ -55,7 +55,7 @@ connection (RFC 9261, draft-fossati-seat-expat).
 Start with "expat demo": it needs nothing.
 
 Exit codes: 0 ok, 1 refused by appraisal (by us or by the peer), 2 usage,
-3 network or protocol.`,
+3 network, protocol, or a device that is not there.`,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -64,7 +64,7 @@ Exit codes: 0 ok, 1 refused by appraisal (by us or by the peer), 2 usage,
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newDemo(), newServe(), newConnect(), newAttack(), newTPM(), newVectors(), newVersion())
+	root.AddCommand(newDemo(), newDoctor(), newInspect(), newServe(), newConnect(), newAttack(), newTPM(), newVectors(), newVersion())
 	return root
 }
 

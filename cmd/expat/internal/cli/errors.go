@@ -16,6 +16,7 @@ import (
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/authenticator"
 	"github.com/expat-go/expat/cmd/expat/internal/demo"
+	"github.com/expat-go/expat/cmd/expat/internal/inspect"
 	"github.com/expat-go/expat/cmd/expat/internal/platform"
 	"github.com/expat-go/expat/cmd/expat/internal/show"
 	"github.com/expat-go/expat/cmd/expat/internal/state"
@@ -49,6 +50,8 @@ func explain(err error) (string, int) {
 		text, code = err.Error(), exitUsage
 	case errors.Is(err, platform.ErrNotTrusted):
 		text, code = err.Error(), exitRefused
+	case errors.Is(err, inspect.ErrUnknown), errors.Is(err, inspect.ErrSize):
+		text = err.Error()
 	case errors.Is(err, platform.ErrDevice), errors.Is(err, platform.ErrEnroll):
 		text = err.Error()
 	case errors.Is(err, demo.ErrNotAsExpected), errors.Is(err, errVectors), errors.Is(err, errAccepted):

@@ -21,6 +21,8 @@ import (
 const (
 	Simulated = "simulated"
 	TPM       = "tpm"
+	SEVSNP    = "sevsnp"
+	TDX       = "tdx"
 )
 
 // ErrName: no platform has this name.
@@ -30,7 +32,7 @@ var ErrName = errors.New("is not known")
 var ErrDevice = errors.New("device")
 
 // Names are those of all platforms.
-func Names() []string { return []string{Simulated, TPM} }
+func Names() []string { return []string{Simulated, TPM, SEVSNP, TDX} }
 
 // Parse splits the name of a platform, or of several in one device: a+b.
 func Parse(name string) ([]string, error) {
@@ -69,6 +71,8 @@ func (o *Own) Close() error {
 // [ErrDevice].
 func Attest(ctx context.Context, o Options) (*Own, error) {
 	switch o.Platform {
+	case SEVSNP, TDX:
+		return attestTEE(o)
 	case Simulated:
 		return attestSimulated(o)
 	case TPM:
@@ -100,6 +104,5 @@ func Judge(path, platform string, other state.Side) (attestation.Verifier, error
 		}
 		return reference.Verifier("tpm-"+string(other)+" reference", root)
 	}
-	_, err := Parse(platform)
-	return nil, err
+	return nil, fmt.Errorf("%w: there are no reference values for %q: this command judges simulated and tpm; for others use package verifier", state.ErrState, platform)
 }

@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/expat-go/expat/cmd/expat/internal/doctor"
+	"github.com/expat-go/expat/cmd/expat/internal/show"
+)
+
+func newDoctor() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this machine can attest, and what it lacks",
+		Long: `doctor looks for a TPM, the devices of confidential VMs, configfs-tsm and a TPM in
+software, says whether this user can use them, and what to do where not. What is
+missing is no error: the exit code is 0.`,
+		Args: cobra.NoArgs,
+	}
+	cmd.RunE = run(func(cmd *cobra.Command, _ []string) error {
+		r := doctor.Run(cmd.Context(), doctor.Options{})
+		if asJSON {
+			return writeJSON(cmd.OutOrStdout(), r)
+		}
+		return writeDiagnosis(cmd.OutOrStdout(), r)
+	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+func writeDiagnosis(w io.Writer, r *doctor.Report) error {
+	for _, f := range r.Findings {
+		if _, err := fmt.Fprintf(w, "%-8s %-16s %s\n", f.State, f.Name, show.Line(f.Detail, 0)); err != nil {
+			return err
+		}
+		if f.Do == "" {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "%-25s -> %s\n", "", f.Do); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(w, "This machine can use --attester %s.\n", strings.Join(r.Attesters, ", "))
+	return err
+}

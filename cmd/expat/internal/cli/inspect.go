@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/expat-go/expat/cmd/expat/internal/inspect"
+	"github.com/expat-go/expat/cmd/expat/internal/show"
+	"github.com/expat-go/expat/cmd/expat/internal/state"
+)
+
+func newInspect() *cobra.Command {
+	var asJSON bool
+	var roots []string
+	var at string
+	cmd := &cobra.Command{
+		Use:   "inspect FILE|-",
+		Short: "Say what a request, authenticator, CMW or Evidence is; verifies nothing",
+		Long: `inspect says what is in a file, or with - in standard input: an authenticator or a
+request, a CMW in CBOR or JSON, or Evidence (simulated TEE, TPM, SEV-SNP report, TDX
+quote), in binary, hex or base64, at most 256 KiB.
+
+NOTHING IS VERIFIED HERE: anyone can have made these bytes. The claims of Evidence are
+shown where its signature leads to a root: AMD's and Intel's are known, others are
+named with --root. That says nothing of the connection it was made for.`,
+		Example: `  expat inspect request.bin
+  expat inspect --root /tmp/expat/simulated-root.pem - < token.hex`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.RunE = run(func(cmd *cobra.Command, args []string) error {
+		o := inspect.Options{At: time.Now()}
+		for _, name := range roots {
+			certs, err := state.ReadCertificates(name)
+			if err != nil {
+				return err
+			}
+			o.Roots = append(o.Roots, certs...)
+		}
+		if at != "" {
+			var err error
+			if o.At, err = time.Parse(time.RFC3339, at); err != nil {
+				return usage(cmd, fmt.Errorf("--at %q is not a time such as 2026-01-02T15:04:05Z", at))
+			}
+		}
+		b, err := readInput(args[0], cmd.InOrStdin())
+		if err != nil {
+			return usage(cmd, err)
+		}
+		r, err := inspect.Inspect(cmd.Context(), b, o)
+		if err != nil {
+			return fmt.Errorf("inspect %s: %w", args[0], err)
+		}
+		if asJSON {
+			return writeJSON(cmd.OutOrStdout(), r)
+		}
+		return writeInspected(cmd.OutOrStdout(), r, "")
+	})
+	flags := cmd.Flags()
+	flags.StringArrayVar(&roots, "root", nil, "`FILE` of roots of Evidence in PEM; may be given again")
+	flags.StringVar(&at, "at", "", "`TIME` at which certificates must be valid; default: now")
+	flags.BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+// readInput reads no more than is needed to see that there is too much.
+func readInput(name string, stdin io.Reader) ([]byte, error) {
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		stdin = f
+	}
+	return io.ReadAll(io.LimitReader(stdin, inspect.MaxInput+1))
+}
+
+func writeInspected(w io.Writer, r *inspect.Report, indent string) error {
+	head := fmt.Sprintf("%s, %d bytes", r.Kind, r.Size)
+	if r.Encoding != "" && r.Encoding != "binary" {
+		head += ", from " + r.Encoding
+	}
+	if _, err := fmt.Fprintf(w, "%s%s\n", indent, show.Line(head, 0)); err != nil {
+		return err
+	}
+	for _, f := range r.Fields {
+		if _, err := fmt.Fprintf(w, "%s  %-24s %s\n", indent, show.Line(f.Name, 0), show.Line(f.Value, 0)); err != nil {
+			return err
+		}
+	}
+	for _, p := range r.Parts {
+		if err := writeInspected(w, p, indent+"  "); err != nil {
+			return err
+		}
+	}
+	if indent != "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "%s\n", r.Note)
+	return err
+}
