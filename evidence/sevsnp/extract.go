@@ -73,7 +73,7 @@ func New(o Options) (*Extractor, error) {
 	}
 	for i, c := range o.Certificates {
 		if c == nil || x.store.add(c) != nil {
-			wrong = append(wrong, fmt.Errorf("Certificates[%d] is nil, or a VCEK or VLEK against AMD's profile", i))
+			wrong = append(wrong, fmt.Errorf("option Certificates[%d] is nil, or a VCEK or VLEK against AMD's profile", i))
 		}
 	}
 	x.store.authorities = append(x.store.authorities, amdAuthorities()...)

@@ -32,6 +32,6 @@ var (
 	ErrLibrary = errors.New("the library failed on the Evidence")
 
 	errChain      = errors.New("the certificates are not a chain of Intel's profile")
-	errCollateral = errors.New("Intel has not signed the collateral, or it is about another platform")
+	errCollateral = errors.New("collateral is not signed by Intel, or about another platform")
 	errSignature  = errors.New("it is not that of the certified key over this quote")
 )

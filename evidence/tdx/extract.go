@@ -69,17 +69,17 @@ func New(o Options) (*Extractor, error) {
 	wrong := []error{o.Policy.check()}
 	for i, c := range o.Collateral {
 		if c == nil {
-			wrong = append(wrong, fmt.Errorf("Collateral[%d] is nil", i))
+			wrong = append(wrong, fmt.Errorf("option Collateral[%d] is nil", i))
 			continue
 		}
 		p, err := c.parse()
 		if err != nil {
-			wrong = append(wrong, fmt.Errorf("Collateral[%d]: %w", i, err))
+			wrong = append(wrong, fmt.Errorf("option Collateral[%d]: %w", i, err))
 			continue
 		}
 		model := strings.ToLower(p.info.Fmspc)
 		if x.collateral[model] != nil {
-			wrong = append(wrong, fmt.Errorf("Collateral[%d]: there is other collateral for the same platform", i))
+			wrong = append(wrong, fmt.Errorf("option Collateral[%d]: there is other collateral for the same platform", i))
 		}
 		x.collateral[model] = p
 	}
