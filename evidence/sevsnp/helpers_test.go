@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"math/big"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,6 +73,9 @@ var (
 	lifetimeCRL = time.Hour
 )
 
+// fakes guards the source of randomness that all fakes of the library share.
+var fakes sync.Mutex
+
 func newAMD(t testing.TB, change ...func(*fakeamd.AmdSignerBuilder)) *amd {
 	t.Helper()
 	now := time.Now().Truncate(time.Second)
@@ -86,6 +90,8 @@ func newAMD(t testing.TB, change ...func(*fakeamd.AmdSignerBuilder)) *amd {
 	for _, c := range change {
 		c(b)
 	}
+	fakes.Lock()
+	defer fakes.Unlock()
 	signer, err := b.TestOnlyCertChain()
 	require.NoError(t, err)
 	return &amd{signer: signer, now: now.Add(time.Minute)}
@@ -123,7 +129,9 @@ func (a *amd) report(t testing.TB, reportData []byte) []byte {
 	if a.change != nil {
 		a.change(raw)
 	}
+	fakes.Lock()
 	r, s, err := a.signer.Sign(abi.SignedComponent(raw))
+	fakes.Unlock()
 	require.NoError(t, err)
 	require.NoError(t, abi.SetSignature(r, s, raw))
 	return raw
