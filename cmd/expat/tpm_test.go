@@ -90,6 +90,7 @@ func extendPCR(ts *testscript.TestScript, _ bool, args []string) {
 	c, err := net.Dial("unix", ts.Getenv(args[0])[len("unix:"):])
 	ts.Check(err)
 	defer c.Close()
+	ts.Check(c.SetDeadline(time.Now().Add(10 * time.Second))) // swtpm serves one program at a time
 	pcr, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	_, err = tpm2.PCRExtend{

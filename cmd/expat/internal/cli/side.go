@@ -37,7 +37,9 @@ func addTPM(cmd *cobra.Command, address *string) {
 	cmd.Flags().StringVar(address, "tpm", platform.DefaultTPM, "`ADDR` of the TPM: a device, unix:PATH or tcp:HOST:PORT")
 }
 
-func platformNames() string { return strings.Join(platform.Names(), ", ") }
+func platformNames() string {
+	return strings.Join(platform.Names(), ", ") + ", or several such as simulated+tpm"
+}
 
 // check finds flags that cannot be meant, and fills in what --expect is by default.
 func (f *sideFlags) check() error {

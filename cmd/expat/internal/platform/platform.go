@@ -34,12 +34,22 @@ var ErrDevice = errors.New("device")
 // Names are those of all platforms.
 func Names() []string { return []string{Simulated, TPM, SEVSNP, TDX} }
 
-// Parse splits the name of a platform, or of several in one device: a+b.
+// Parse splits the name of a platform, or of several in one device: a+b. The TLS key
+// of a composite device is in its TPM, so that one of several is tpm.
 func Parse(name string) ([]string, error) {
-	if !slices.Contains(Names(), name) {
-		return nil, fmt.Errorf("%q %w; it can be %s", name, ErrName, strings.Join(Names(), ", "))
+	parts := strings.Split(name, "+")
+	for i, part := range parts {
+		switch {
+		case !slices.Contains(Names(), part):
+			return nil, fmt.Errorf("%q %w; it can be %s, or several such as simulated+tpm", part, ErrName, strings.Join(Names(), ", "))
+		case slices.Contains(parts[:i], part):
+			return nil, fmt.Errorf("%q names %s twice", name, part)
+		}
 	}
-	return []string{name}, nil
+	if len(parts) > 1 && !slices.Contains(parts, TPM) {
+		return nil, fmt.Errorf("%q has no tpm, which must hold the key of several platforms", name)
+	}
+	return parts, nil
 }
 
 // Options say which side of which connection attests.
@@ -78,14 +88,23 @@ func Attest(ctx context.Context, o Options) (*Own, error) {
 	case TPM:
 		return attestTPM(ctx, o)
 	}
-	_, err := Parse(o.Platform)
-	return nil, err
+	parts, err := Parse(o.Platform)
+	if err != nil {
+		return nil, err
+	}
+	return attestComposite(ctx, o, parts)
 }
 
 // Judge makes what judges the other side, by the reference values of a state
 // directory. The error wraps [state.ErrState].
 func Judge(path, platform string, other state.Side) (attestation.Verifier, error) {
 	now := time.Now()
+	if parts, err := Parse(platform); err != nil || len(parts) > 1 {
+		if err != nil {
+			return nil, err
+		}
+		return judgeComposite(path, parts, other)
+	}
 	switch platform {
 	case Simulated:
 		trust, err := state.Load(path, now)

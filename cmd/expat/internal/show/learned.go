@@ -23,6 +23,9 @@ type Learned struct {
 	Instance    string                  `json:"instance"`
 	Vector      attestation.TrustVector `json:"trust_vector"`
 	Claims      map[string]any          `json:"claims"`
+	// Further are the other environments of a composite device, of which the
+	// fields above describe the first.
+	Further []attestation.Appraisal `json:"further,omitempty"`
 }
 
 // Learn says what a connection's side knows of its peer; nil if it did not ask.
@@ -31,11 +34,12 @@ func Learn(c *expat.Conn, of string) *Learned {
 	if r == nil {
 		return nil
 	}
-	a := r.Appraisals()[0] // a Result has one at least, and a simulated TEE's no more
+	a := r.Appraisals()[0] // a Result has one at least
 	l := &Learned{
 		Of: of, Tier: r.Tier().String(), Certificate: certificateName(c.PeerCertificates()[0]),
 		Policy: a.Policy, Lifetime: "connection", Instance: a.Instance, Vector: a.Vector, Claims: a.Claims,
 	}
+	l.Further = r.Appraisals()[1:]
 	if r.Lifetime() != attestation.ConnectionLifetime {
 		l.Lifetime = r.Lifetime().String()
 	}
@@ -71,6 +75,9 @@ func (l *Learned) Rows() []Row {
 	}
 	for _, m := range entries(l.Claims["measurements"]) {
 		rows = append(rows, Row{text(m["name"]), text(m["algorithm"]) + " " + Short(text(m["digest"]))})
+	}
+	for _, a := range l.Further {
+		rows = append(rows, Row{"and", a.Environment}, Row{"policy", a.Policy}, Row{"instance", Short(a.Instance)}, Row{"key", text(a.Claims["key"])})
 	}
 	rows = append(rows, Row{"holds for", l.Lifetime})
 	for i, r := range rows {

@@ -131,6 +131,11 @@ func (e *Environment) Device(v *simulated.Vendor) (*simulated.Device, error) {
 
 // Verifier appraises a peer by the reference values.
 func (e *Environment) Verifier(name string, root *x509.Certificate) (*verifier.Appraiser, error) {
+	return verifier.New(e.Policy(name, root), simulated.Extractor{})
+}
+
+// Policy pins everything that the reference values say.
+func (e *Environment) Policy(name string, root *x509.Certificate) verifier.Policy {
 	p := verifier.Policy{
 		Name:           name,
 		Roots:          pool(root),
@@ -142,7 +147,7 @@ func (e *Environment) Verifier(name string, root *x509.Certificate) (*verifier.A
 	for _, m := range e.Measurements {
 		p.Measurements[m.Name] = append(p.Measurements[m.Name], m.SHA256)
 	}
-	return verifier.New(p, simulated.Extractor{})
+	return p
 }
 
 func pool(root *x509.Certificate) *x509.CertPool {
