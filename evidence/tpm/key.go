@@ -240,6 +240,9 @@ func (s *session) load(k *key) (tpm2.AuthHandle, error) {
 	for i, l := range t.loaded {
 		if bytes.Equal(l.key.area.name, k.area.name) {
 			t.loaded = append(append(t.loaded[:i:i], t.loaded[i+1:]...), l)
+			if k.parentName == nil { // the same key from another file
+				k.parentName = l.key.parentName
+			}
 			return authorized(l.handle, tpm2.TPM2BName{Buffer: k.area.name}, k.auth), nil
 		}
 	}

@@ -35,6 +35,9 @@ func TestKeyFiles(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, d.ak.Name(), ak.Name())
 	require.NotEmpty(t, ak.parentName)
+	again, err := d.tpm.LoadAK(ctx, akFile, nil)
+	require.NoError(t, err)
+	require.Equal(t, ak.parentName, again.parentName, "of a key that is loaded already")
 
 	other := newEmulator(t).open(t)
 	_, err = other.LoadKey(ctx, file, nil)
