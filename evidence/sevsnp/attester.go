@@ -12,6 +12,7 @@ import (
 
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmw"
+	"github.com/expat-go/expat/internal/detcbor"
 	"github.com/expat-go/expat/internal/tsm"
 )
 
@@ -101,7 +102,7 @@ func (a *Attester) Attest(ctx context.Context, b attestation.Binding, accept []s
 	if certificates == nil {
 		certificates = forReport(a.certificates, p)
 	}
-	value, err := encoder.Marshal(&message{Report: r.Out, Certificates: certificates})
+	value, err := detcbor.Encode(&message{Report: r.Out, Certificates: certificates})
 	if err != nil {
 		return nil, fmt.Errorf("sevsnp: encode: %w", err)
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/expat-go/expat/authenticator"
 	"github.com/expat-go/expat/evidence"
 	"github.com/expat-go/expat/evidence/evidencetest"
+	"github.com/expat-go/expat/internal/detcbor"
 )
 
 // The real report comes with go-sev-guest: a Milan guest, debugging allowed. Its
@@ -40,7 +41,7 @@ func realEvidence(t testing.TB) []byte {
 
 func encoded(t testing.TB, report []byte, certificates ...[]byte) []byte {
 	t.Helper()
-	b, err := encoder.Marshal(&message{Report: report, Certificates: certificates})
+	b, err := detcbor.Encode(&message{Report: report, Certificates: certificates})
 	require.NoError(t, err)
 	return b
 }

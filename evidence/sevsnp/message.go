@@ -6,9 +6,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/fxamacker/cbor/v2"
-
 	"github.com/expat-go/expat/evidence"
+	"github.com/expat-go/expat/internal/detcbor"
 )
 
 // MediaType is the type of the Evidence: a report with the certificates of the
@@ -30,29 +29,8 @@ type message struct {
 	Certificates [][]byte `cbor:"2,keyasint,omitempty"` // DER, that of the signing key first
 }
 
-// encoder never writes null, so that null in place of a byte string is refused.
-var encoder = func() cbor.EncMode {
-	o := cbor.CoreDetEncOptions()
-	o.NilContainers = cbor.NilContainerAsEmpty
-	return must(o.EncMode())
-}()
-
-var decoder = must(cbor.DecOptions{
-	DupMapKey:         cbor.DupMapKeyEnforcedAPF,
-	ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
-	IndefLength:       cbor.IndefLengthForbidden,
-	TagsMd:            cbor.TagsForbidden,
-	MaxNestedLevels:   4,
-	MaxArrayElements:  16, // the least that the library takes
-	MaxMapPairs:       16,
-}.DecMode())
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err) // the options above are constant
-	}
-	return v
-}
+// decoder reads messages, which have no list of more than a few elements.
+var decoder = detcbor.NewDecoder(detcbor.MinElements)
 
 func format(step string, err error) error {
 	return &evidence.Error{Reason: evidence.ErrFormat, Step: step, Err: err}
@@ -70,13 +48,8 @@ func parseMessage(value []byte) (*message, []*x509.Certificate, error) {
 		return nil, nil, format("size", fmt.Errorf("%w: it is not 1 to %d bytes", ErrSize, maxMessage))
 	}
 	m := new(message)
-	err := guard(func() error { return decoder.Unmarshal(value, m) })
-	if err != nil {
-		return nil, nil, format("message", errors.New("not CBOR of the expected structure")) // the library's text can quote it
-	}
-	again, err := encoder.Marshal(m)
-	if err != nil || !bytes.Equal(again, value) {
-		return nil, nil, format("message", errors.New("not in deterministic encoding, or an item of the wrong type"))
+	if err := decoder.Decode(value, m); err != nil {
+		return nil, nil, format("message", err)
 	}
 	switch {
 	case len(m.Report) != reportSize:

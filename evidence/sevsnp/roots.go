@@ -20,7 +20,11 @@ var amdAuthorities = sync.OnceValue(func() []*x509.Certificate {
 	for _, bundle := range [][]byte{
 		trust.AskArkMilanVcekBytes, trust.AskArkMilanVlekBytes, trust.AskArkGenoaVcekBytes, trust.AskArkGenoaVlekBytes,
 	} {
-		out = append(out, must(parsePEM(bundle))...)
+		certs, err := parsePEM(bundle)
+		if err != nil {
+			panic(err) // the bundles are constants
+		}
+		out = append(out, certs...)
 	}
 	return out
 })

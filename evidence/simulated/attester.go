@@ -13,6 +13,7 @@ import (
 
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmw"
+	"github.com/expat-go/expat/internal/detcbor"
 )
 
 // ErrKeyNotBorn: the key to attest was not generated in the device. Take the key
@@ -147,7 +148,7 @@ func other(b []byte) []byte {
 // sign makes a COSE_Sign1 with tag 18, without a CWT tag (61) around it: the
 // media type says already that it is a CWT, and one form is enough.
 func (a *Attester) sign(c *claims) ([]byte, error) {
-	payload, err := encoder.Marshal(c)
+	payload, err := detcbor.Encode(c)
 	if err != nil {
 		return nil, fmt.Errorf("simulated: claims: %w", err)
 	}

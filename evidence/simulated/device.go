@@ -19,6 +19,7 @@ import (
 	"github.com/veraison/go-cose"
 
 	"github.com/expat-go/expat/evidence"
+	"github.com/expat-go/expat/internal/detcbor"
 )
 
 // DeviceOptions describe what a device reports about itself.
@@ -121,7 +122,7 @@ func (v *Vendor) report(o DeviceOptions) (claims, error) {
 	if err := sample.Nonce.Add(sample.KeyHash); err != nil {
 		return c, err
 	}
-	encoded, err := encoder.Marshal(&sample)
+	encoded, err := detcbor.Encode(&sample)
 	if err != nil {
 		return c, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/expat-go/expat/cmw"
 	"github.com/expat-go/expat/evidence"
+	"github.com/expat-go/expat/internal/detcbor"
 )
 
 // Platform is the platform in the [evidence.Claims] of a simulated device.
@@ -222,7 +223,7 @@ func (t *token) verifySignature() error {
 	if err != nil {
 		return fail(err)
 	}
-	protected, err := encoder.Marshal(t.envelope.Protected)
+	protected, err := detcbor.Encode(t.envelope.Protected)
 	if err != nil {
 		return fail(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/expat-go/expat/authenticator"
 	"github.com/expat-go/expat/evidence"
 	"github.com/expat-go/expat/evidence/evidencetest"
+	"github.com/expat-go/expat/internal/detcbor"
 )
 
 var testDigest = bytes.Repeat([]byte{0x5a}, 32)
@@ -95,7 +96,7 @@ func (f *fixture) claims(t testing.TB) *claims {
 // signed makes a token of any content, signed by the device.
 func (f *fixture) signed(t testing.TB, protected, unprotected, payload []byte) []byte {
 	t.Helper()
-	structure, err := encoder.Marshal([]any{"Signature1", protected, []byte{}, payload})
+	structure, err := detcbor.Encode([]any{"Signature1", protected, []byte{}, payload})
 	require.NoError(t, err)
 	signature, err := f.device.signer.Sign(rand.Reader, structure)
 	require.NoError(t, err)
@@ -111,7 +112,7 @@ func envelopeOf(t testing.TB, protected, unprotected, payload, signature []byte)
 			out = append(out, unprotected...)
 			continue
 		}
-		b, err := encoder.Marshal(part)
+		b, err := detcbor.Encode(part)
 		require.NoError(t, err)
 		out = append(out, b...)
 	}
@@ -125,7 +126,7 @@ var emptyMap = []byte{0xa0}
 func (f *fixture) header(t testing.TB) []byte {
 	t.Helper()
 	var b []byte
-	require.NoError(t, decoder.Unmarshal(f.device.protected, &b))
+	require.NoError(t, decoder.Decode(f.device.protected, &b))
 	return b
 }
 
@@ -137,7 +138,7 @@ func (f *fixture) resigned(t testing.TB, payload []byte) []byte {
 
 func marshal(t testing.TB, v any) []byte {
 	t.Helper()
-	b, err := encoder.Marshal(v)
+	b, err := detcbor.Encode(v)
 	require.NoError(t, err)
 	return b
 }

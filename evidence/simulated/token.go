@@ -1,7 +1,6 @@
 package simulated
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -9,6 +8,7 @@ import (
 	"github.com/veraison/eat"
 
 	"github.com/expat-go/expat/evidence"
+	"github.com/expat-go/expat/internal/detcbor"
 )
 
 // profile is the eat_profile claim (RFC 9711, Section 4.3.2).
@@ -75,15 +75,15 @@ type componentID struct{ name, version string }
 // MarshalCBOR leaves an empty version out.
 func (id componentID) MarshalCBOR() ([]byte, error) {
 	if id.version == "" {
-		return encoder.Marshal([]any{id.name})
+		return detcbor.Encode([]any{id.name})
 	}
-	return encoder.Marshal([]any{id.name, eat.Version{Version: id.version}})
+	return detcbor.Encode([]any{id.name, eat.Version{Version: id.version}})
 }
 
 // UnmarshalCBOR reads what MarshalCBOR writes; [decode] makes sure of it.
 func (id *componentID) UnmarshalCBOR(data []byte) error {
 	var parts []cbor.RawMessage
-	if err := decoder.Unmarshal(data, &parts); err != nil {
+	if err := decoder.Decode(data, &parts); err != nil {
 		return err
 	}
 	if len(parts) == 0 || len(parts) > 2 {
@@ -91,70 +91,28 @@ func (id *componentID) UnmarshalCBOR(data []byte) error {
 	}
 	if len(parts) == 2 {
 		var v eat.Version
-		if err := decoder.Unmarshal(parts[1], &v); err != nil {
+		if err := decoder.Decode(parts[1], &v); err != nil {
 			return err
 		}
 		id.version = v.Version
 	}
-	return decoder.Unmarshal(parts[0], &id.name)
+	return decoder.Decode(parts[0], &id.name)
 }
 
-// encoder writes the core deterministic encoding (RFC 8949, Section 4.2.1), which
-// the profile requires. It never writes null, so that [decode] refuses null in
-// place of a byte string or an array.
-var encoder = func() cbor.EncMode {
-	o := cbor.CoreDetEncOptions()
-	o.NilContainers = cbor.NilContainerAsEmpty
-	return must(o.EncMode())
-}()
+// decoder reads the items of a token.
+var decoder = detcbor.NewDecoder(maxMeasurements)
 
-// decoder reads the items of a token: no duplicate, unknown or indefinite
-// item, no tag, no depth or count beyond what the profile can need.
-var decoder = must(cbor.DecOptions{
-	DupMapKey:         cbor.DupMapKeyEnforcedAPF,
-	ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
-	IndefLength:       cbor.IndefLengthForbidden,
-	TagsMd:            cbor.TagsForbidden,
-	MaxNestedLevels:   4,
-	MaxArrayElements:  maxMeasurements,
-	MaxMapPairs:       16,
-}.DecMode())
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err) // the options above are constant
-	}
-	return v
-}
-
-// decode reads data, which must be the deterministic encoding of what was read.
-// That refuses every second spelling at once: null for an absent claim, an array
-// of numbers for a byte string, an array of one nonce, a longer integer.
+// decode reads data, which must be the deterministic encoding of what was read. That
+// refuses an array of one nonce, too.
 func decode(data []byte, into any) error {
-	if err := decoder.Unmarshal(data, into); err != nil {
-		return why(err)
-	}
-	again, err := encoder.Marshal(into)
-	if err != nil { // the one type that refuses is eat.Nonce
-		return errors.New("eat_nonce is missing or not 8 to 64 bytes")
-	}
-	if !bytes.Equal(again, data) {
-		return errors.New("not in deterministic encoding, or an item of the wrong type")
-	}
-	return nil
-}
-
-// why says what is wrong without the library's text, which can quote the token.
-func why(err error) error {
-	var duplicate *cbor.DupMapKeyError
-	var unknown *cbor.UnknownFieldError
+	err := decoder.Decode(data, into)
 	switch {
-	case errors.As(err, &duplicate):
-		return errors.New("a key occurs twice")
-	case errors.As(err, &unknown):
+	case errors.Is(err, detcbor.ErrValue): // the one type that refuses is eat.Nonce
+		return errors.New("eat_nonce is missing or not 8 to 64 bytes")
+	case errors.Is(err, detcbor.ErrUnknown):
 		return errors.New("a key that the profile does not have")
 	}
-	return errors.New("not CBOR of the expected structure")
+	return err
 }
 
 // decodeClaims reads and checks a claims set.
@@ -246,7 +204,7 @@ func encodeMeasurements(in []evidence.Measurement) ([]eat.Measurement, error) {
 		if !ok {
 			return nil, fmt.Errorf("measurement %q: unknown algorithm %q", m.Name, m.Algorithm)
 		}
-		b, err := encoder.Marshal(component{
+		b, err := detcbor.Encode(component{
 			ID:     componentID{m.Name, m.Version},
 			Digest: digest{Algorithm: id, Value: m.Digest},
 		})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmw"
+	"github.com/expat-go/expat/internal/detcbor"
 	"github.com/expat-go/expat/internal/tsm"
 )
 
@@ -79,7 +80,7 @@ func (a *Attester) Attest(ctx context.Context, b attestation.Binding, accept []s
 	if !bytes.Equal(q.reportData(), data[:]) {
 		return nil, fmt.Errorf("%w: it carries other report data", ErrCollect)
 	}
-	value, err := encoder.Marshal(&message{Quote: raw, Collateral: a.collateral})
+	value, err := detcbor.Encode(&message{Quote: raw, Collateral: a.collateral})
 	if err != nil {
 		return nil, fmt.Errorf("tdx: encode: %w", err)
 	}

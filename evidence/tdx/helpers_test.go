@@ -29,6 +29,7 @@ import (
 	"github.com/expat-go/expat/authenticator"
 	"github.com/expat-go/expat/evidence"
 	"github.com/expat-go/expat/evidence/evidencetest"
+	"github.com/expat-go/expat/internal/detcbor"
 )
 
 // The real quotes come with go-tdx-guest. Their certificates hold at these times.
@@ -39,7 +40,7 @@ var (
 
 func encoded(t testing.TB, quote []byte, c *Collateral) []byte {
 	t.Helper()
-	b, err := encoder.Marshal(&message{Quote: quote, Collateral: c})
+	b, err := detcbor.Encode(&message{Quote: quote, Collateral: c})
 	require.NoError(t, err)
 	return b
 }

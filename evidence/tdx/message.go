@@ -1,13 +1,10 @@
 package tdx
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 
-	"github.com/fxamacker/cbor/v2"
-
 	"github.com/expat-go/expat/evidence"
+	"github.com/expat-go/expat/internal/detcbor"
 )
 
 // MediaType is the type of the Evidence: a quote, with collateral if the attester
@@ -27,29 +24,8 @@ type message struct {
 	Collateral *Collateral `cbor:"2,keyasint,omitempty"`
 }
 
-// encoder never writes null, so that null in place of a byte string is refused.
-var encoder = func() cbor.EncMode {
-	o := cbor.CoreDetEncOptions()
-	o.NilContainers = cbor.NilContainerAsEmpty
-	return must(o.EncMode())
-}()
-
-var decoder = must(cbor.DecOptions{
-	DupMapKey:         cbor.DupMapKeyEnforcedAPF,
-	ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
-	IndefLength:       cbor.IndefLengthForbidden,
-	TagsMd:            cbor.TagsForbidden,
-	MaxNestedLevels:   4,
-	MaxArrayElements:  16, // the least that the library takes
-	MaxMapPairs:       16,
-}.DecMode())
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err) // the options above are constant
-	}
-	return v
-}
+// decoder reads messages, which have no list of more than a few elements.
+var decoder = detcbor.NewDecoder(detcbor.MinElements)
 
 func format(step string, err error) error {
 	return &evidence.Error{Reason: evidence.ErrFormat, Step: step, Err: err}
@@ -66,12 +42,8 @@ func parseMessage(value []byte) (*message, error) {
 		return nil, format("size", fmt.Errorf("%w: it is not 1 to %d bytes", ErrSize, maxMessage))
 	}
 	m := new(message)
-	if err := guard(func() error { return decoder.Unmarshal(value, m) }); err != nil {
-		return nil, format("message", errors.New("not CBOR of the expected structure")) // the library's text can quote it
-	}
-	again, err := encoder.Marshal(m)
-	if err != nil || !bytes.Equal(again, value) {
-		return nil, format("message", errors.New("not in deterministic encoding, or an item of the wrong type"))
+	if err := decoder.Decode(value, m); err != nil {
+		return nil, format("message", err)
 	}
 	return m, nil
 }

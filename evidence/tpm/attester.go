@@ -13,6 +13,7 @@ import (
 
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmw"
+	"github.com/expat-go/expat/internal/detcbor"
 )
 
 // Selection are PCRs of one bank.
@@ -128,7 +129,7 @@ func (a *Attester) Attest(ctx context.Context, b attestation.Binding, accept []s
 		}
 	}
 	r.Chain = a.chain
-	value, err := encoder.Marshal(r)
+	value, err := detcbor.Encode(r)
 	if err != nil {
 		return nil, fmt.Errorf("tpm: encode: %w", err)
 	}

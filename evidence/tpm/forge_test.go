@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/expat-go/expat/evidence"
+	"github.com/expat-go/expat/internal/detcbor"
 )
 
 // forger holds an attestation key in software that a CA has certified, as if it were
@@ -144,7 +145,7 @@ func (f *forger) evidence(t testing.TB) []byte {
 
 func marshal(t testing.TB, v any) []byte {
 	t.Helper()
-	b, err := encoder.Marshal(v)
+	b, err := detcbor.Encode(v)
 	require.NoError(t, err)
 	return b
 }

@@ -1,14 +1,12 @@
 package tpm
 
 import (
-	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
 
-	"github.com/fxamacker/cbor/v2"
-
 	"github.com/expat-go/expat/evidence"
+	"github.com/expat-go/expat/internal/detcbor"
 )
 
 // MediaType is the type of the Evidence.
@@ -38,50 +36,17 @@ type report struct {
 	EventLog         []byte   `cbor:"10,keyasint,omitempty"`
 }
 
-// encoder writes the core deterministic encoding (RFC 8949, Section 4.2.1) and
-// never null.
-var encoder = func() cbor.EncMode {
-	o := cbor.CoreDetEncOptions()
-	o.NilContainers = cbor.NilContainerAsEmpty
-	return must(o.EncMode())
-}()
-
-// decoder refuses duplicate, unknown and indefinite items, tags, depth and counts
-// beyond what the format has.
-var decoder = must(cbor.DecOptions{
-	DupMapKey:         cbor.DupMapKeyEnforcedAPF,
-	ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
-	IndefLength:       cbor.IndefLengthForbidden,
-	TagsMd:            cbor.TagsForbidden,
-	MaxNestedLevels:   4,
-	MaxArrayElements:  pcrCount,
-	MaxMapPairs:       16,
-}.DecMode())
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err) // the options above are constant
-	}
-	return v
-}
+// decoder reads the envelope, in which the PCR values are the longest list.
+var decoder = detcbor.NewDecoder(pcrCount)
 
 // decodeReport reads the envelope, and nothing that is in it.
-func decodeReport(b []byte) (r *report, err error) {
+func decodeReport(b []byte) (*report, error) {
 	if len(b) == 0 || len(b) > maxEvidence {
 		return nil, fmt.Errorf("it is not 1 to %d bytes", maxEvidence)
 	}
-	defer func() { // the one place where a library reads what the peer sent
-		if recover() != nil {
-			r, err = nil, errors.New("the decoder failed")
-		}
-	}()
-	r = new(report)
-	if decoder.Unmarshal(b, r) != nil { // its error can quote the Evidence
-		return nil, errors.New("not CBOR of the expected structure")
-	}
-	again, err := encoder.Marshal(r)
-	if err != nil || !bytes.Equal(again, b) {
-		return nil, errors.New("not in deterministic encoding, or an item of the wrong type")
+	r := new(report)
+	if err := decoder.Decode(b, r); err != nil {
+		return nil, err
 	}
 	switch {
 	case len(r.Chain) == 0:
