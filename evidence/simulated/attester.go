@@ -59,8 +59,9 @@ func (l Lie) String() string {
 
 // Attester answers a Binding with Evidence about one device.
 type Attester struct {
-	device *Device
-	lies   []Lie
+	device    *Device
+	lies      []Lie
+	elsewhere bool // name keys held elsewhere
 }
 
 var _ attestation.Attester = (*Attester)(nil)
@@ -71,13 +72,21 @@ func NewAttester(d *Device, lies ...Lie) *Attester {
 	return &Attester{device: d, lies: slices.Clone(lies)}
 }
 
+// AcceptKeysHeldElsewhere returns an Attester that also attests keys which the device
+// did not generate, such as one in the TPM of the same machine. What is lost is that
+// the device protects such a key: its Evidence says only that the software inside
+// named the key, [evidence.KeyNamedBySoftware]. Something else has to say who holds it.
+func (a *Attester) AcceptKeysHeldElsewhere() *Attester {
+	return &Attester{device: a.device, lies: a.lies, elsewhere: true}
+}
+
 // MediaTypes holds [MediaType].
 func (a *Attester) MediaTypes() []string { return []string{MediaType} }
 
 func (a *Attester) lying(l Lie) bool { return slices.Contains(a.lies, l) }
 
 // Attest signs Evidence for b. The error wraps [ErrKeyNotBorn] for a key that the
-// device did not generate, and [attestation.ErrMediaType] if [MediaType] is not
+// device did not generate, unless that is accepted, and [attestation.ErrMediaType] if [MediaType] is not
 // among those accepted.
 func (a *Attester) Attest(ctx context.Context, b attestation.Binding, accept []string) (*cmw.Message, error) {
 	if ctx.Err() != nil {
@@ -87,13 +96,16 @@ func (a *Attester) Attest(ctx context.Context, b attestation.Binding, accept []s
 		return nil, fmt.Errorf("simulated: %w", attestation.ErrMediaType)
 	}
 	born := a.device.born(b.SPKI())
-	if !born && !a.lying(ForeignKey) {
-		return nil, ErrKeyNotBorn
-	}
 	c := a.device.report
 	c.KeyHash = b.KeyHash()
-	if !born {
+	switch {
+	case born:
+	case a.lying(ForeignKey):
 		c.Provenance = keyExternal
+	case a.elsewhere:
+		c.Provenance = keyNamedBySoftware
+	default:
+		return nil, ErrKeyNotBorn
 	}
 	nonce := b.Binder()
 	if a.lying(WrongNonce) {

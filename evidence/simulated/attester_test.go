@@ -59,6 +59,35 @@ func TestOnlyKeysBornInside(t *testing.T) {
 	require.ErrorIs(t, err, ErrKeyNotBorn)
 }
 
+// A key that is held elsewhere is named, and said to be no more than that (D-5).
+func TestKeysHeldElsewhere(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	strict := NewAttester(f.device)
+	for name, c := range map[string]struct {
+		attester *Attester
+		inside   bool
+		want     evidence.KeyProvenance
+	}{
+		"born inside":                     {strict.AcceptKeysHeldElsewhere(), true, evidence.KeyBornInside},
+		"held elsewhere":                  {strict.AcceptKeysHeldElsewhere(), false, evidence.KeyNamedBySoftware},
+		"held elsewhere, and not its own": {NewAttester(f.device, ForeignKey).AcceptKeysHeldElsewhere(), false, evidence.KeyExternal},
+	} {
+		id := f.id
+		if !c.inside {
+			id = identity(t, outsideKey(t))
+		}
+		b, token, err := attest(id, c.attester)
+		require.NoError(t, err, name)
+		got, err := f.extract(token)
+		require.NoError(t, err, name)
+		require.Equal(t, c.want, got.Key, name)
+		require.NoError(t, got.Bound(b), name)
+	}
+	_, _, err := attest(identity(t, outsideKey(t)), strict)
+	require.ErrorIs(t, err, ErrKeyNotBorn, "the Attester that was given is as it was")
+}
+
 func TestAttestCalls(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -254,11 +254,8 @@ func (t *token) result(notAfter time.Time) *evidence.Claims {
 		Vendor:        c.OEMID,
 		HardwareModel: c.HardwareModel,
 		Measurements:  t.measured,
-		Key:           evidence.KeyExternal,
+		Key:           provenances[c.Provenance],
 		Signer:        evidence.Signer{Serial: t.chain[0].SerialNumber.Bytes(), KeyID: keyID[:], NotAfter: notAfter},
-	}
-	if c.Provenance == keyBornInside {
-		out.Key = evidence.KeyBornInside
 	}
 	if c.Debug != nil {
 		out.Debug = evidence.DebugEnabled + evidence.DebugState(*c.Debug)

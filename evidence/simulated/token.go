@@ -28,11 +28,18 @@ const (
 // application/measured-component+cbor.
 const formatMeasuredComponent = 295
 
-// keyBornInside is the one value of the key provenance claim that says so.
+// Values of the key provenance claim. 3 is not assigned: the published vectors of the
+// profile refuse it.
 const (
-	keyBornInside = 1
-	keyExternal   = 2
+	keyBornInside      = 1
+	keyExternal        = 2
+	keyNamedBySoftware = 4 // held elsewhere
 )
+
+// provenances are the values in the common vocabulary.
+var provenances = map[uint]evidence.KeyProvenance{
+	keyBornInside: evidence.KeyBornInside, keyExternal: evidence.KeyExternal, keyNamedBySoftware: evidence.KeyNamedBySoftware,
+}
 
 // claims is the claims set of the profile, which has these claims and no other.
 // The types are those of veraison/eat, but its Eat is not embedded: that would
@@ -138,8 +145,8 @@ func decodeClaims(payload []byte) (*claims, []evidence.Measurement, error) {
 		return nil, nil, errors.New("swname or swversion is too long, has a scheme, or lacks the other")
 	case len(c.KeyHash) != 32 && len(c.KeyHash) != 48:
 		return nil, nil, errors.New("key hash is not 32 or 48 bytes")
-	case c.Provenance != keyBornInside && c.Provenance != keyExternal:
-		return nil, nil, errors.New("key provenance is not 1 or 2")
+	case provenances[c.Provenance] == evidence.KeyNotStated:
+		return nil, nil, errors.New("key provenance is not 1, 2 or 4")
 	}
 	measured, err := decodeMeasurements(c.Measurements)
 	return c, measured, err

@@ -8,6 +8,9 @@ export const claim = {
   swname: 270, swversion: 271, measurements: 273, keyHash: -75001, keyProvenance: -75002,
 };
 
+// The values of the claim keyProvenance. 3 is not assigned.
+export const provenances = { 1: 'born-inside', 2: 'external', 4: 'named-by-software' };
+
 const ueidLengths = { 1: [17, 25, 33], 2: [7, 9], 3: [15] };
 
 // Digest lengths by the number of the IANA registry "Named Information Hash
@@ -47,7 +50,7 @@ export function readClaims(payload, profile) {
   must(get('dbgstat') === undefined || isUint(get('dbgstat'), 0, 4), 'dbgstat');
   must(get('profile')?.t === 'text' && get('profile').v === profile, 'eat_profile');
   must(isBytes(get('keyHash'), 32, 32) || isBytes(get('keyHash'), 48, 48), 'key hash');
-  must(isUint(get('keyProvenance'), 1, 2), 'key provenance');
+  must(isUint(get('keyProvenance'), 1, 4) && Number(get('keyProvenance').v) in provenances, 'key provenance');
   return {
     nonce: get('nonce').v,
     ueid: get('ueid').v,

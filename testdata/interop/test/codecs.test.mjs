@@ -3,6 +3,7 @@
 import assert from 'node:assert';
 import test from 'node:test';
 import * as cbor from '../lib/cbor.mjs';
+import { readClaims, writeClaims } from '../lib/claims.mjs';
 import { Der, integer, oid, readOid, readTime, seq, tags, time } from '../lib/der.mjs';
 import { takeFrame, writeAlert, writeFrame, writeHello, writeResult, readFrame } from '../lib/frames.mjs';
 import { JsonReader } from '../lib/json.mjs';
@@ -105,4 +106,17 @@ test('frames: what is written is read, and limits have two sides', () => {
   }
   const frame = writeHello(hello);
   for (let i = 0; i < frame.length; i++) assert.strictEqual(takeFrame(frame.subarray(0, i), 99), null);
+});
+
+test('claims: key provenance is 1, 2 or 4', () => {
+  const state = {
+    nonce: Buffer.alloc(32, 9), ueid: Buffer.concat([unhex('01'), Buffer.alloc(16)]), oemid: Buffer.alloc(16),
+    hwmodel: null, dbgstat: null, software: null, measurements: [], keyHash: Buffer.alloc(32),
+  };
+  for (const keyProvenance of [1, 2, 4]) {
+    assert.strictEqual(readClaims(writeClaims({ ...state, keyProvenance }, 'p'), 'p').keyProvenance, keyProvenance);
+  }
+  for (const keyProvenance of [0, 3, 5, -1, 2 ** 32]) {
+    assert.throws(() => readClaims(writeClaims({ ...state, keyProvenance }, 'p'), 'p'), refused('claims'), `${keyProvenance}`);
+  }
 });

@@ -4,6 +4,7 @@
 import { extractAttestation } from '../lib/attestation.mjs';
 import { bind } from '../lib/binding.mjs';
 import { parseCertificate } from '../lib/certificate.mjs';
+import { provenances } from '../lib/claims.mjs';
 import { encodeCbor, encodeJson } from '../lib/cmw-encode.mjs';
 import { decodeCmw } from '../lib/cmw.mjs';
 import { judgeBinding, verifyEvidence } from '../lib/evidence.mjs';
@@ -98,7 +99,7 @@ function describeClaims({ claims: c, signer }) {
     debug: c.dbgstat === null ? 'not-stated' : debugWords[c.dbgstat],
     software: c.software,
     measurements: c.measurements.map((m) => ({ ...m, digest: hex(m.digest) })),
-    key_provenance: c.keyProvenance === 1 ? 'born-inside' : 'external',
+    key_provenance: provenances[c.keyProvenance],
     signer: { serial: signer.serial, key_id: hex(signer.keyId), not_after: formatTime(signer.notAfter) },
   };
 }

@@ -2,14 +2,12 @@ package platform
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"strings"
 	"time"
 
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmd/expat/internal/state"
-	"github.com/expat-go/expat/evidence"
 	"github.com/expat-go/expat/evidence/composite"
 	"github.com/expat-go/expat/evidence/simulated"
 	"github.com/expat-go/expat/verifier"
@@ -46,7 +44,8 @@ func attestComposite(ctx context.Context, o Options, names []string) (*Own, erro
 	return own, nil
 }
 
-// besideTPM is a simulated TEE that attests a key which is not its own, and says so.
+// besideTPM is a simulated TEE that names the key which the TPM beside it holds and
+// certifies.
 func besideTPM(o Options) (attestation.Attester, error) {
 	keys, err := state.LoadKeys(o.State, time.Now())
 	if err != nil {
@@ -56,7 +55,7 @@ func besideTPM(o Options) (attestation.Attester, error) {
 	if err != nil {
 		return nil, err
 	}
-	return simulated.NewAttester(device, simulated.ForeignKey), nil
+	return simulated.NewAttester(device).AcceptKeysHeldElsewhere(), nil
 }
 
 // judgeComposite demands every part, each by its own reference values.
@@ -89,18 +88,5 @@ func judgeBesideTPM(path string, other state.Side) (attestation.Verifier, error)
 	}
 	p := e.Policy(state.ReferenceFile+" "+string(other)+" beside a TPM", trust.Evidence)
 	p.AllowKeyNamedBySoftware = true // the measurements are pinned
-	return verifier.New(p, namesKey{})
-}
-
-// namesKey reads Evidence of a simulated TEE whose part in a composite device is to
-// name the key that the TPM beside it holds and certifies: what is external to the
-// TEE is then named by it. It is never to judge a TEE alone.
-type namesKey struct{ simulated.Extractor }
-
-func (x namesKey) Extract(ctx context.Context, mediaType string, value []byte, roots *x509.CertPool, now time.Time) (*evidence.Claims, error) {
-	c, err := x.Extractor.Extract(ctx, mediaType, value, roots, now)
-	if err == nil && c.Key == evidence.KeyExternal {
-		c.Key = evidence.KeyNamedBySoftware
-	}
-	return c, err
+	return verifier.New(p, simulated.Extractor{})
 }
