@@ -16,7 +16,8 @@ import (
 // Appraiser judges the Evidence of one attesting environment by a [Policy]. It is
 // immutable and safe for concurrent use.
 type Appraiser struct {
-	policy     Policy
+	policy     Policy // without the lists that references holds
+	references references
 	routes     routes[evidence.Extractor]
 	mediaTypes []string
 }
@@ -34,7 +35,7 @@ func New(p Policy, extractors ...evidence.Extractor) (*Appraiser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Appraiser{policy: p.clone(), routes: r, mediaTypes: r.mediaTypes()}, nil
+	return &Appraiser{policy: p.settings(), references: newReferences(&p), routes: r, mediaTypes: r.mediaTypes()}, nil
 }
 
 // MediaTypes lists what the extractors read, in their order.
@@ -43,18 +44,14 @@ func (a *Appraiser) MediaTypes() []string { return slices.Clone(a.mediaTypes) }
 // Appraise judges a message with exactly one leaf; one with several is rejected
 // with [ErrComposite]. A rejection is an [*attestation.RejectedError] whose
 // checks [FailedChecks] lists. Malformed Evidence wraps
-// [attestation.ErrMalformed]; the end of ctx, and an error of [Policy.Revoked],
-// wrap [attestation.ErrUnavailable].
+// [attestation.ErrMalformed]; the end of ctx, and no answer of [Policy.Revoked] or
+// of a [Rule], wrap [attestation.ErrUnavailable].
 func (a *Appraiser) Appraise(ctx context.Context, b attestation.Binding, m *cmw.Message) (*attestation.Result, error) {
-	leaves := m.Leaves()
-	if len(leaves) != 1 {
-		return nil, attestation.Reject(fmt.Errorf("%w (it has %d)", ErrComposite, len(leaves)))
-	}
-	v, err := a.appraiseLeaf(ctx, b, leaves[0])
+	v, err := a.appraise(ctx, b, m, false)
 	if err != nil {
 		return nil, err
 	}
-	if err := v.rejection(a.policy.AcceptWarning); err != nil {
+	if err := v.err(a.policy.AcceptWarning); err != nil {
 		return nil, err
 	}
 	return attestation.NewResult(b, attestation.ResultOptions{
@@ -70,23 +67,34 @@ type verdict struct {
 	appraisal attestation.Appraisal
 	failed    []error
 	warned    []error
+	undecided []error
 	lifetime  time.Duration // not set where a check failed
+	outcomes  []Outcome     // where they were asked for
 }
 
-// rejection is nil where the verdict is acceptable.
-func (v *verdict) rejection(acceptWarning bool) error {
-	if len(v.failed) == 0 && (len(v.warned) == 0 || acceptWarning) {
-		return nil
+// err is nil where the verdict is acceptable. A no is a no, whatever else gave no
+// answer.
+func (v *verdict) err(acceptWarning bool) error {
+	switch {
+	case len(v.failed) > 0, len(v.warned) > 0 && !acceptWarning:
+		return &attestation.RejectedError{
+			Appraisals: []attestation.Appraisal{v.appraisal},
+			Err:        errors.Join(slices.Concat(v.failed, v.warned)...),
+		}
+	case len(v.undecided) > 0:
+		return errors.Join(v.undecided...)
 	}
-	return &attestation.RejectedError{
-		Appraisals: []attestation.Appraisal{v.appraisal},
-		Err:        errors.Join(slices.Concat(v.failed, v.warned)...),
-	}
+	return nil
 }
 
-// appraiseLeaf judges one leaf. A verdict comes also from Evidence whose
-// signature or chain is bad; an error means that there is none.
-func (a *Appraiser) appraiseLeaf(ctx context.Context, b attestation.Binding, leaf cmw.Leaf) (*verdict, error) {
+// appraise judges the one leaf of a message. A verdict comes also from Evidence
+// whose signature or chain is bad; an error means that there is none.
+func (a *Appraiser) appraise(ctx context.Context, b attestation.Binding, m *cmw.Message, explain bool) (*verdict, error) {
+	leaves := m.Leaves()
+	if len(leaves) != 1 {
+		return nil, attestation.Reject(fmt.Errorf("%w (it has %d)", ErrComposite, len(leaves)))
+	}
+	leaf := leaves[0]
 	if leaf.Indicator != 0 && leaf.Indicator != cmw.Evidence {
 		return nil, fmt.Errorf("%w: the message is %v, want evidence", attestation.ErrMalformed, leaf.Indicator)
 	}
@@ -102,20 +110,20 @@ func (a *Appraiser) appraiseLeaf(ctx context.Context, b attestation.Binding, lea
 	case errors.Is(err, evidence.ErrFormat):
 		return nil, fmt.Errorf("%w: %w", attestation.ErrMalformed, err)
 	case errors.Is(err, evidence.ErrSignature):
-		return a.unverified(leaf, CheckSignature, err), nil
+		return a.unverified(leaf, &CheckError{Check: CheckSignature, Err: err}), nil
 	case errors.Is(err, evidence.ErrChain):
-		return a.unverified(leaf, CheckChain, err), nil
+		return a.unverified(leaf, &CheckError{Check: CheckChain, Err: err}), nil
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", attestation.ErrUnavailable, err)
 	case claims == nil:
 		return nil, fmt.Errorf("%w: the extractor gave neither claims nor an error", attestation.ErrUnavailable)
 	}
-	return a.judge(ctx, b, claims, now)
+	return a.judge(ctx, b, claims, now, explain), nil
 }
 
 // unverified is the verdict on Evidence that nobody trusted has signed: nothing in
 // it is looked at.
-func (a *Appraiser) unverified(leaf cmw.Leaf, check Check, err error) *verdict {
+func (a *Appraiser) unverified(leaf cmw.Leaf, failed *CheckError) *verdict {
 	return &verdict{
 		appraisal: attestation.Appraisal{
 			Environment: leaf.MediaType,
@@ -123,13 +131,16 @@ func (a *Appraiser) unverified(leaf cmw.Leaf, check Check, err error) *verdict {
 			Vector:      attestation.TrustVector{InstanceIdentity: cryptoFailed, Hardware: cryptoFailed},
 			Policy:      a.policy.Name,
 		},
-		failed: []error{&CheckError{Check: check, Err: err}},
+		failed:   []error{failed},
+		outcomes: unverifiedOutcomes(failed),
 	}
 }
 
-// judge compares verified claims with the Binding and the reference values.
-func (a *Appraiser) judge(ctx context.Context, b attestation.Binding, c *evidence.Claims, now time.Time) (*verdict, error) {
-	j := newJudgement(&a.policy, c)
+// judge compares verified claims with the Binding, the reference values and the
+// rules. This is the one list of checks.
+func (a *Appraiser) judge(ctx context.Context, b attestation.Binding, c *evidence.Claims, now time.Time, explain bool) *verdict {
+	j := newJudgement(&a.policy, &a.references, c, explain)
+	j.verified()
 	j.binding(b)
 	j.expiry(now)
 	j.instance()
@@ -139,11 +150,8 @@ func (a *Appraiser) judge(ctx context.Context, b attestation.Binding, c *evidenc
 	j.measurements()
 	j.software()
 	j.platform()
-	if len(j.failed) == 0 {
-		if err := j.revocation(ctx); err != nil {
-			return nil, err
-		}
-	}
+	j.rules(ctx)
+	j.revocation(ctx)
 	return &verdict{
 		appraisal: attestation.Appraisal{
 			Environment: c.Platform,
@@ -153,8 +161,10 @@ func (a *Appraiser) judge(ctx context.Context, b attestation.Binding, c *evidenc
 			Instance:    hex.EncodeToString(c.Instance),
 			Claims:      c.Map(),
 		},
-		failed:   j.failed,
-		warned:   j.warned,
-		lifetime: j.lifetime,
-	}, nil
+		failed:    j.failed,
+		warned:    j.warned,
+		undecided: j.undecided,
+		lifetime:  j.lifetime,
+		outcomes:  j.outcomes,
+	}
 }

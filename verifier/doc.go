@@ -10,6 +10,9 @@
 //
 //	format ─> signature ─> chain to a root of the policy        a failure ends here
 //	binder ─> key hash ─> claims against reference values       all failures are reported
+//	rules of the policy ─> the policy's source of revocations
+//
+// [Appraiser.Explain] makes the same checks and lists every one.
 //
 // # Checks that are not made
 //

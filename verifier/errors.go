@@ -8,7 +8,7 @@ import (
 // Check names one check of an [Appraiser].
 type Check string
 
-// The checks, in the order in which they are made.
+// The checks, in the order in which they are made; [Policy.Revoked] is asked last.
 const (
 	CheckSignature     Check = "signature"
 	CheckChain         Check = "certificate chain"
@@ -26,12 +26,13 @@ const (
 	CheckMeasurement   Check = "measurement"
 	CheckSoftware      Check = "software version"
 	CheckPlatform      Check = "platform" // the subject is the check of the platform's own policy
+	CheckRule          Check = "rule"     // the subject is the name of the rule
 )
 
 // CheckError is one check that failed, or that holds only with a warning.
 type CheckError struct {
 	Check   Check
-	Subject string // name of the measurement or software, "" for other checks
+	Subject string // name of the measurement, software or rule, "" for other checks
 	Want    string
 	Got     string
 	Err     error // the reason as another package states it, or nil

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -81,10 +80,14 @@ type Policy struct {
 	// Evidence must state its instance.
 	RevokedInstances [][]byte
 	// Revoked, if set, tells whether a device is refused. It is called only with
-	// claims whose signature, chain and binding are good, and must not modify
-	// them. An error means that no verdict is reached. It is called from
+	// claims that no other check has refused, and must not modify them. An
+	// error and a panic mean that no verdict is reached. It is called from
 	// several goroutines and returns when ctx ends.
 	Revoked func(ctx context.Context, c *evidence.Claims) (bool, error)
+
+	// Rules are conditions beside the reference values. All are asked, with claims
+	// whose signature, chain and binding are good; each must hold.
+	Rules []Rule
 
 	// Lifetime is how long a Result holds, at least a second; it never outlives
 	// the certificates of the Evidence's signer. Zero: [DefaultLifetime].
@@ -128,8 +131,9 @@ func (p *Policy) check() error {
 		"HardwareModels": p.HardwareModels, "Vendors": p.Vendors,
 	} {
 		need(list == nil || len(list) > 0, field+" is empty; leave it nil instead")
-		need(!contains(list, nil), field+" has an empty identifier")
+		need(!slices.ContainsFunc(list, func(b []byte) bool { return len(b) == 0 }), field+" has an empty identifier")
 	}
+	checkRules(p.Rules, need)
 	if len(missing) == 0 {
 		return nil
 	}
@@ -137,18 +141,13 @@ func (p *Policy) check() error {
 	return fmt.Errorf("%w: %w", ErrPolicy, errors.Join(missing...))
 }
 
-// clone copies everything that the caller could change later.
-func (p Policy) clone() Policy {
+// settings are what is left of a policy without its lists: they are in
+// [references]. They share nothing with what the caller could change later.
+func (p Policy) settings() Policy {
 	p.Roots = p.Roots.Clone()
-	p.Measurements = maps.Clone(p.Measurements)
-	for name, digests := range p.Measurements {
-		p.Measurements[name] = cloneList(digests)
-	}
-	p.MinVersions = maps.Clone(p.MinVersions)
-	p.Instances = cloneList(p.Instances)
-	p.HardwareModels = cloneList(p.HardwareModels)
-	p.Vendors = cloneList(p.Vendors)
-	p.RevokedInstances = cloneList(p.RevokedInstances)
+	p.Rules = slices.Clone(p.Rules)
+	p.Measurements, p.MinVersions = nil, nil
+	p.Instances, p.RevokedInstances, p.HardwareModels, p.Vendors = nil, nil, nil, nil
 	if p.Lifetime == 0 {
 		p.Lifetime = DefaultLifetime
 	}
@@ -156,19 +155,4 @@ func (p Policy) clone() Policy {
 		p.Now = time.Now
 	}
 	return p
-}
-
-func cloneList(list [][]byte) [][]byte {
-	if list == nil {
-		return nil
-	}
-	out := make([][]byte, 0, len(list))
-	for _, b := range list {
-		out = append(out, bytes.Clone(b))
-	}
-	return out
-}
-
-func contains(list [][]byte, b []byte) bool {
-	return slices.ContainsFunc(list, func(x []byte) bool { return bytes.Equal(x, b) })
 }

@@ -206,6 +206,9 @@ func TestPolicyIncomplete(t *testing.T) {
 		`MinVersions["a"] is not numbers separated by dots`:  func(p *verifier.Policy) { p.MinVersions = map[string]string{"a": "v1"} },
 		"RevokedInstances is empty; leave it nil instead":    func(p *verifier.Policy) { p.RevokedInstances = [][]byte{} },
 		"Vendors has an empty identifier":                    func(p *verifier.Policy) { p.Vendors = [][]byte{{}} },
+		"Rules[1] needs a Name of its own":                   func(p *verifier.Policy) { p.Rules = []verifier.Rule{rule("a", nil), rule("a", nil)} },
+		"Rules[0] needs a Name of its own":                   func(p *verifier.Policy) { p.Rules = []verifier.Rule{rule("", nil)} },
+		"Rules[0] has no Check":                              func(p *verifier.Policy) { p.Rules = []verifier.Rule{{Name: "a"}} },
 		"Instances has an empty identifier":                  func(p *verifier.Policy) { p.Instances = [][]byte{nil} },
 		"HardwareModels is empty; leave it nil instead":      func(p *verifier.Policy) { p.HardwareModels = [][]byte{} },
 		"AllowKeyNamedBySoftware needs Measurements, and no unlisted ones": func(p *verifier.Policy) {
@@ -254,7 +257,9 @@ func TestRevocationUnavailable(t *testing.T) {
 	require.ErrorIs(t, err, attestation.ErrUnavailable)
 	require.ErrorIs(t, err, broken)
 	// Where a check has failed already, the answer is no and nothing is asked.
-	l.policy.Revoked = func(context.Context, *evidence.Claims) (bool, error) { panic("asked") }
+	asked := false
+	l.policy.Revoked = func(context.Context, *evidence.Claims) (bool, error) { asked = true; return false, nil }
 	_, err = l.run(t, simulated.DebugOn)
 	require.Equal(t, []string{"debug"}, names(err))
+	require.False(t, asked)
 }

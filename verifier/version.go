@@ -42,3 +42,16 @@ func parseVersion(s string) (v [maxParts]uint32, err error) {
 	}
 	return v, nil
 }
+
+// minVersion is the lowest good version of a software.
+type minVersion struct {
+	text    string
+	version [maxParts]uint32
+}
+
+// reached tells whether a version is that one or a later one. A version that has no
+// order is not.
+func (v minVersion) reached(version string) (bool, error) {
+	got, err := parseVersion(version)
+	return err == nil && slices.Compare(got[:], v.version[:]) >= 0, err
+}
