@@ -4,8 +4,6 @@ package doctor
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -45,6 +43,28 @@ type Options struct {
 	Root     string                                    // of the file system; "": /
 	LookPath func(string) (string, error)              // nil: [exec.LookPath]
 	OpenTPM  func(ctx context.Context, p string) error // nil: asks the TPM at a path
+	// Open opens a file or device. Nil: [os.OpenFile].
+	Open func(path string, flag int) (*os.File, error)
+	// MakeEntry makes an entry in a directory of configfs. Nil: makes a directory.
+	MakeEntry func(dir string) (entry string, remove func() error, err error)
+}
+
+func (o *Options) setDefaults() {
+	if o.Root == "" {
+		o.Root = "/"
+	}
+	if o.LookPath == nil {
+		o.LookPath = exec.LookPath
+	}
+	if o.OpenTPM == nil {
+		o.OpenTPM = openTPM
+	}
+	if o.Open == nil {
+		o.Open = func(path string, flag int) (*os.File, error) { return os.OpenFile(path, flag, 0) }
+	}
+	if o.MakeEntry == nil {
+		o.MakeEntry = makeEntry
+	}
 }
 
 // patience is how long a TPM may take to answer.
@@ -61,15 +81,7 @@ const (
 
 // Run looks. What is absent is a finding, never an error.
 func Run(ctx context.Context, o Options) *Report {
-	if o.Root == "" {
-		o.Root = "/"
-	}
-	if o.LookPath == nil {
-		o.LookPath = exec.LookPath
-	}
-	if o.OpenTPM == nil {
-		o.OpenTPM = openTPM
-	}
+	o.setDefaults()
 	tpm, provider := o.tpm(ctx), o.tsm()
 	r := &Report{
 		Attesters: []string{platform.Simulated},
@@ -111,8 +123,11 @@ func (o Options) tpm(ctx context.Context) *Finding {
 		}
 		return f
 	}
-	if access := readable(o.path(tpmDevice), os.O_RDWR); access != nil {
-		f.State, f.Detail, f.Do = Blocked, "/"+tpmDevice+": "+access.Error(), "add the user to the group tss, and log in again"
+	if access := o.opens(tpmDevice, os.O_RDWR); access != nil {
+		f.State, f.Detail, f.Do = Blocked, "/"+tpmDevice+": "+access.Error(), "is another program holding the TPM? the kernel's messages (dmesg) say more"
+		if errors.Is(access, fs.ErrPermission) {
+			f.Do = "add the user to the group tss, and log in again"
+		}
 		return f
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -123,13 +138,17 @@ func (o Options) tpm(ctx context.Context) *Finding {
 	return f
 }
 
-// readable opens a file and closes it; the error is that of the system, without the
-// path.
-func readable(path string, flag int) error {
-	f, err := os.OpenFile(path, flag, 0)
-	if err == nil {
-		return f.Close()
+// opens opens a file and closes it; the error is that of the system, without the path.
+func (o Options) opens(path string, flag int) error {
+	f, err := o.Open(o.path(path), flag)
+	if err != nil {
+		return bare(err)
 	}
+	return f.Close()
+}
+
+// bare takes the path off an error.
+func bare(err error) error {
 	var where *fs.PathError
 	if errors.As(err, &where) {
 		return where.Err
@@ -137,60 +156,16 @@ func readable(path string, flag int) error {
 	return err
 }
 
-// provider is who answers behind configfs-tsm.
-type provider struct {
-	finding  *Finding
-	attester string
-}
-
-// providers are the kernel's drivers, and the platforms that they are of.
-var providers = map[string]string{"sev_guest": platform.SEVSNP, "tdx_guest": platform.TDX}
-
-// tsm makes an entry in configfs-tsm, which tells its provider, and takes it away.
-func (o Options) tsm() provider {
-	f := &Finding{Name: "configfs-tsm", State: Missing, Detail: "no /" + tsmDir,
-		Do: "only confidential VMs have it: mount -t configfs none /sys/kernel/config, with Linux 6.7 or later"}
-	if _, err := os.Stat(o.path(tsmDir)); err != nil {
-		return provider{finding: f}
-	}
-	entry, err := os.MkdirTemp(o.path(tsmDir), "expat-doctor-")
-	if err != nil {
-		f.State, f.Detail, f.Do = Blocked, "/"+tsmDir+" cannot be written", "run as root, or have the directory's group changed"
-		if !errors.Is(err, fs.ErrPermission) {
-			f.Detail, f.Do = "/"+tsmDir+" takes no request", "load the module sev-guest or tdx_guest"
-		}
-		return provider{finding: f}
-	}
-	defer os.Remove(entry)
-	name, err := head(filepath.Join(entry, "provider"))
-	attester, known := providers[name]
-	if err != nil || !known {
-		f.State, f.Detail, f.Do = Blocked, fmt.Sprintf("provider %q is not known", name), "expat knows sev_guest and tdx_guest"
-		return provider{finding: f}
-	}
-	f.State, f.Detail, f.Do = OK, "provider "+name, ""
-	return provider{f, attester}
-}
-
-// head reads the one short line of an attribute.
-func head(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 64))
-	return strings.TrimSpace(string(b)), err
-}
-
 func (o Options) device(name, path, do string) *Finding {
 	f := &Finding{Name: name, State: OK, Detail: "/" + path}
-	err := readable(o.path(path), os.O_RDONLY)
+	err := o.opens(path, os.O_RDONLY)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		f.State, f.Detail, f.Do = Missing, "no /"+path, do
-	case err != nil:
+	case errors.Is(err, fs.ErrPermission):
 		f.State, f.Detail, f.Do = Blocked, "/"+path+": "+err.Error(), "run as root, or have the device's group changed"
+	case err != nil:
+		f.State, f.Detail, f.Do = Blocked, "/"+path+": "+err.Error(), "the kernel's messages (dmesg) say what is wrong with the device"
 	}
 	return f
 }

@@ -84,7 +84,7 @@ func TestGuests(t *testing.T) {
 	require.Equal(t, Missing, find(t, r, "TDX guest").State)
 	f := find(t, r, "configfs-tsm") // in a plain directory no kernel answers
 	require.Equal(t, Blocked, f.State)
-	require.Equal(t, `provider "" is not known`, f.Detail)
+	require.Equal(t, "/sys/kernel/config/tsm/report: read its provider: no such file or directory", f.Detail)
 	require.Equal(t, []string{"simulated"}, r.Attesters)
 }
 
