@@ -313,16 +313,3 @@ func TestManyAlternatives(t *testing.T) {
 	_, err := l.run(t)
 	require.ErrorContains(t, err, "instance: want 0000 or 0101 or 0202 or 2 more, got 01111111")
 }
-
-func BenchmarkAppraise(b *testing.B) {
-	l := newLab(b, deviceOptions())
-	v := appraiser(b, l.policy)
-	binding, m, err := evidencetest.Attest(context.Background(), crypto.SHA256, l.id, simulated.NewAttester(l.device))
-	require.NoError(b, err)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := v.Appraise(context.Background(), binding, m); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
