@@ -1,0 +1,76 @@
+// Package platforms gives policy files the platforms of this module.
+package platforms
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+
+	"github.com/expat-go/expat/verifier/policy"
+)
+
+// All are simulated, tpm, sevsnp and tdx.
+func All() []policy.Platform {
+	return []policy.Platform{Simulated(), TPM(), SEVSNP(), TDX()}
+}
+
+// derOf is what is in PEM, or the bytes themselves, which are then DER.
+func derOf(b []byte) [][]byte {
+	var out [][]byte
+	for rest := b; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		out = append(out, block.Bytes)
+	}
+	if out == nil {
+		return [][]byte{b}
+	}
+	return out
+}
+
+// certificates reads a list of files of certificates: entries {file: NAME}.
+func certificates(s *policy.Section, name string) []*x509.Certificate {
+	var out []*x509.Certificate
+	for _, entry := range s.Sections(name) {
+		b := entry.Read("file")
+		if !entry.Has("file") {
+			entry.Fail("file", "it is missing", "name a file")
+		}
+		if b == nil {
+			continue
+		}
+		for _, der := range derOf(b) {
+			c, err := x509.ParseCertificate(der)
+			if err != nil {
+				entry.Fail("file", "it holds no certificate: "+err.Error(), "name a file of certificates in PEM or DER")
+				break
+			}
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// revocationLists reads a list of files of revocation lists: entries {file: NAME}.
+func revocationLists(s *policy.Section, name string) []*x509.RevocationList {
+	var out []*x509.RevocationList
+	for _, entry := range s.Sections(name) {
+		b := entry.Read("file")
+		if !entry.Has("file") {
+			entry.Fail("file", "it is missing", "name a file")
+		}
+		if b == nil {
+			continue
+		}
+		for _, der := range derOf(b) {
+			l, err := x509.ParseRevocationList(der)
+			if err != nil {
+				entry.Fail("file", "it holds no revocation list: "+err.Error(), "name a file of revocation lists in PEM or DER")
+				break
+			}
+			out = append(out, l)
+		}
+	}
+	return out
+}
