@@ -94,43 +94,29 @@ func NewCollection(name string, environments ...Environment) (attestation.Verifi
 
 func (c *collection) MediaTypes() []string { return slices.Clone(c.mediaTypes) }
 
-// opinion is the answer of one environment's Verifier.
-type opinion struct {
-	label  string
-	result *attestation.Result
-	err    error
-}
-
 func (c *collection) Appraise(ctx context.Context, b attestation.Binding, m *cmw.Message) (*attestation.Result, error) {
 	items, err := c.sort(m)
 	if err != nil {
 		return nil, err
 	}
 	// In the order of the policy, so that the same message has the same answer.
-	var labels []cmw.Label
+	var questions []question
 	for _, l := range c.labels {
 		if items[l] != nil {
-			labels = append(labels, l)
+			questions = append(questions, question{l.String(), c.environments[l].Verifier, items[l]})
 		}
 	}
-	answers := make(chan opinion, len(labels))
-	for _, l := range labels {
-		go c.ask(ctx, b, l, items[l], answers)
-	}
-	opinions := make(map[string]opinion, len(labels))
-	for range labels {
+	opinions := make([]opinion, len(questions))
+	answers := askAll(ctx, b, questions)
+	for range questions {
 		select {
-		case o := <-answers:
-			opinions[o.label] = o
+		case a := <-answers:
+			opinions[a.index] = a.opinion
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: %w", attestation.ErrUnavailable, context.Cause(ctx))
 		}
 	}
-	ordered := make([]opinion, 0, len(labels))
-	for _, l := range labels {
-		ordered = append(ordered, opinions[l.String()])
-	}
-	return c.combine(b, ordered)
+	return c.combine(b, opinions)
 }
 
 // sort gives the items of a collection by label. Labels that are there twice do
@@ -165,38 +151,6 @@ func (c *collection) sort(m *cmw.Message) (map[cmw.Label]*cmw.Message, error) {
 	return items, attestation.Reject(wrong...)
 }
 
-// ask has one environment's Verifier judge its leaf, and answers once whatever that
-// does. A panic becomes an error: it could not be recovered elsewhere.
-func (c *collection) ask(ctx context.Context, b attestation.Binding, l cmw.Label, m *cmw.Message, answers chan<- opinion) {
-	o := opinion{label: l.String(), err: fmt.Errorf("%w: it ended its goroutine", attestation.ErrUnavailable)} // runtime.Goexit
-	defer func() {
-		if p := recover(); p != nil {
-			o.err = fmt.Errorf("%w: it panicked with a %T", attestation.ErrUnavailable, p)
-		}
-		answers <- o
-	}()
-	v := c.environments[l].Verifier
-	for _, leaf := range m.Leaves() {
-		if len(attestation.Common([]string{leaf.MediaType}, v.MediaTypes())) == 0 {
-			o.err = fmt.Errorf("%w: this environment's verifier does not take %.100q", attestation.ErrMalformed, leaf.MediaType)
-			return
-		}
-	}
-	o.result, o.err = v.Appraise(ctx, b, m)
-	switch {
-	case o.err != nil:
-	case o.result == nil:
-		o.err = fmt.Errorf("%w: it returned neither result nor error", attestation.ErrUnavailable)
-	case !o.result.Answers(b):
-		o.err = fmt.Errorf("%w: %w", attestation.ErrUnavailable, attestation.ErrWrongResult)
-	case o.result.Tier() != attestation.TierAffirming:
-		o.err = &attestation.RejectedError{
-			Appraisals: o.result.Appraisals(),
-			Err:        fmt.Errorf("%w: it is %v", ErrLeafTier, o.result.Tier()),
-		}
-	}
-}
-
 // combine makes one Result of all, or one error of all that is wrong: a no of
 // one environment is a no; else no verdict on one is none on the whole.
 func (c *collection) combine(b attestation.Binding, opinions []opinion) (*attestation.Result, error) {
@@ -205,28 +159,25 @@ func (c *collection) combine(b attestation.Binding, opinions []opinion) (*attest
 	var rejected, undecided []error
 	devices := make(map[[2]string]string)
 	for _, o := range opinions {
-		var no *attestation.RejectedError
 		switch {
-		case errors.As(o.err, &no) && no.Err != nil:
-			appraisals = append(appraisals, named(o.label, no.Appraisals)...)
-			rejected = append(rejected, &LeafError{o.label, bindingError(no.Err)})
-			continue
 		case errors.Is(o.err, attestation.ErrRejected):
-			rejected = append(rejected, &LeafError{o.label, bindingError(o.err)})
+			found, reason := o.rejection()
+			appraisals = append(appraisals, named(o.name, found)...)
+			rejected = append(rejected, &LeafError{o.name, bindingError(reason)})
 			continue
 		case o.err != nil:
-			undecided = append(undecided, &LeafError{o.label, o.err})
+			undecided = append(undecided, &LeafError{o.name, o.err})
 			continue
 		}
 		lifetime = min(lifetime, o.result.Lifetime())
 		for _, a := range o.result.Appraisals() {
 			device := [2]string{a.Environment, a.Instance}
 			if _, twice := devices[device]; twice && a.Instance != "" {
-				rejected = append(rejected, &LeafError{o.label, ErrLeafDoubled})
+				rejected = append(rejected, &LeafError{o.name, ErrLeafDoubled})
 			}
-			devices[device] = o.label
+			devices[device] = o.name
 		}
-		appraisals = append(appraisals, named(o.label, o.result.Appraisals())...)
+		appraisals = append(appraisals, named(o.name, o.result.Appraisals())...)
 	}
 	if err := errors.Join(rejected...); err != nil {
 		return nil, &attestation.RejectedError{Appraisals: appraisals, Err: err}
@@ -253,14 +204,20 @@ func bindingError(err error) error {
 // named calls appraisals by the label of their leaf. What they were called, the
 // platform, remains among the claims.
 func named(label string, appraisals []attestation.Appraisal) []attestation.Appraisal {
+	out := prefixed(label, appraisals) // of a collection in the collection
+	if len(out) == 1 {
+		out[0].Environment = label
+	}
+	return out
+}
+
+// prefixed tells the appraisals that a Verifier of a composition made from those
+// that another made.
+func prefixed(name string, appraisals []attestation.Appraisal) []attestation.Appraisal {
 	out := slices.Clone(appraisals)
 	for i := range out {
 		out[i].Claims = maps.Clone(out[i].Claims)
-		if len(out) == 1 {
-			out[i].Environment = label
-		} else { // of a collection in the collection
-			out[i].Environment = label + "/" + out[i].Environment
-		}
+		out[i].Environment = name + "/" + out[i].Environment
 	}
 	return out
 }
