@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/expat-go/expat/evidence"
+	"github.com/expat-go/expat/internal/detcbor"
 )
 
 // FuzzExtract: whatever arrives, what is accepted has the signed part of the real
@@ -26,6 +27,10 @@ func FuzzExtract(f *testing.F) {
 	x, roots := extractor(f, realPolicy()), AMDRoots()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		claims, err := x.Extract(context.Background(), MediaType, b, roots, realTime)
+		u, parsed := ParseUnverified(b)
+		require.Equal(t, parsed == nil, u != nil)
+		require.True(t, err != nil || parsed == nil, "what Extract takes can be read")
+		require.True(t, parsed == nil || errors.Is(parsed, evidence.ErrFormat), "%v", parsed)
 		if err == nil {
 			m, _, err := parseMessage(b)
 			require.NoError(t, err)
@@ -36,6 +41,7 @@ func FuzzExtract(f *testing.F) {
 		var e *evidence.Error
 		require.ErrorAs(t, err, &e)
 		require.NotErrorIs(t, err, ErrLibrary, "the library panics")
+		require.NotErrorIs(t, err, detcbor.ErrPanic, "the decoder panics")
 	})
 }
 

@@ -25,3 +25,11 @@ func (t TCB) AtLeast(floor TCB) bool {
 func (t TCB) String() string {
 	return fmt.Sprintf("bootloader %d, tee %d, snp %d, microcode %d", uint8(t), uint8(t>>8), uint8(t>>48), uint8(t>>56))
 }
+
+// Describe names the components as a product line has them; those of "" are Milan's.
+func (t TCB) Describe(line string) string {
+	if line == "Turin" {
+		return fmt.Sprintf("fmc %d, bootloader %d, tee %d, snp %d, microcode %d", uint8(t), uint8(t>>8), uint8(t>>16), uint8(t>>24), uint8(t>>56))
+	}
+	return t.String()
+}

@@ -33,6 +33,10 @@ func FuzzExtract(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		claims, err := extractGolden(t, b)
+		u, parsed := ParseUnverified(b)
+		require.Equal(t, parsed == nil, u != nil)
+		require.True(t, err != nil || parsed == nil, "what Extract takes can be read")
+		require.True(t, parsed == nil || errors.Is(parsed, evidence.ErrFormat), "%v", parsed)
 		if err == nil {
 			require.Len(t, b, len(goldenToken))
 			require.Equal(t, signed, b[:len(signed)], "another token is accepted")

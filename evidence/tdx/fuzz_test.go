@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/expat-go/expat/evidence"
+	"github.com/expat-go/expat/internal/detcbor"
 )
 
 // FuzzExtract: whatever arrives, what is accepted has the signed part of the real
@@ -27,6 +28,10 @@ func FuzzExtract(f *testing.F) {
 	x, roots := extractor(f, lenient), IntelRoots()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		claims, err := x.Extract(context.Background(), MediaType, b, roots, realTime4)
+		u, parsed := ParseUnverified(b)
+		require.Equal(t, parsed == nil, u != nil)
+		require.True(t, err != nil || parsed == nil, "what Extract takes can be read")
+		require.True(t, parsed == nil || errors.Is(parsed, evidence.ErrFormat), "%v", parsed)
 		if err == nil {
 			m, err := parseMessage(b)
 			require.NoError(t, err)
@@ -37,6 +42,7 @@ func FuzzExtract(f *testing.F) {
 		var e *evidence.Error
 		require.ErrorAs(t, err, &e)
 		require.NotErrorIs(t, err, ErrLibrary, "the library panics")
+		require.NotErrorIs(t, err, detcbor.ErrPanic, "the decoder panics")
 	})
 }
 

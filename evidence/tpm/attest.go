@@ -15,6 +15,10 @@ type statement struct {
 	typ       tpm2.TPMST
 	signer    []byte // qualified Name of the attestation key
 	extraData []byte
+	clock     uint64 // milliseconds
+	resets    uint32
+	restarts  uint32
+	safe      bool // the clock never showed a later time
 	firmware  uint64
 
 	name []byte // TPM_ST_ATTEST_CERTIFY: Name of the certified object
@@ -49,12 +53,12 @@ func parseStatement(b []byte) (*statement, error) {
 	var signer, extraData cryptobyte.String
 	if !s.ReadUint16(&typ) ||
 		!s.ReadUint16LengthPrefixed(&signer) || !s.ReadUint16LengthPrefixed(&extraData) ||
-		!s.Skip(8+4+4) || // clock, resetCount, restartCount
+		!s.ReadUint64(&a.clock) || !s.ReadUint32(&a.resets) || !s.ReadUint32(&a.restarts) ||
 		!s.ReadUint8(&safe) || safe > 1 ||
 		!s.ReadUint64(&a.firmware) {
 		return nil, errStatement
 	}
-	a.typ, a.signer, a.extraData = tpm2.TPMST(typ), signer, extraData
+	a.typ, a.signer, a.extraData, a.safe = tpm2.TPMST(typ), signer, extraData, safe == 1
 	ok := false
 	switch a.typ {
 	case tpm2.TPMSTAttestCertify:

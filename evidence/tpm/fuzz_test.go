@@ -2,6 +2,7 @@ package tpm
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/google/go-tpm/tpm2"
@@ -40,6 +41,10 @@ func FuzzExtract(f *testing.F) {
 	add(f, goldenEvidence)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		claims, err := extractGolden(t, b, 4)
+		u, parsed := ParseUnverified(b)
+		require.Equal(t, parsed == nil, u != nil)
+		require.True(t, err != nil || parsed == nil, "what Extract takes can be read")
+		require.True(t, parsed == nil || errors.Is(parsed, evidence.ErrFormat), "%v", parsed)
 		if err == nil {
 			p, err := parse(b)
 			require.NoError(t, err)

@@ -73,6 +73,7 @@ const (
 type publicArea struct {
 	name       []byte // nameAlg ‖ H(TPMT_PUBLIC), over the bytes as received
 	attributes uint32
+	policy     []byte        // authPolicy, empty if there is none
 	scheme     tpm2.TPMAlgID // TPM_ALG_NULL: chosen for each signature
 	schemeHash crypto.Hash   // 0 with TPM_ALG_NULL
 	key        crypto.PublicKey
@@ -108,7 +109,7 @@ func parsePublic(b []byte) (*publicArea, error) {
 		!s.ReadUint16(&symmetric) || tpm2.TPMAlgID(symmetric) != tpm2.TPMAlgNull || !s.ReadUint16(&scheme) {
 		return nil, errPublic
 	}
-	p.scheme = tpm2.TPMAlgID(scheme)
+	p.scheme, p.policy = tpm2.TPMAlgID(scheme), policy
 	if p.scheme != tpm2.TPMAlgNull && !readHash(&s, &p.schemeHash) {
 		return nil, errPublic
 	}
