@@ -1,0 +1,227 @@
+package expathttp
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/attestation"
+)
+
+// clientConn is one connection of a transport.
+type clientConn struct {
+	t     *Transport
+	addr  string
+	conn  *expat.Conn
+	cc    *http.ClientConn
+	state tls.ConnectionState
+
+	served  atomic.Bool // it has brought a response
+	classed atomic.Pointer[classed]
+
+	mu      sync.Mutex
+	retired bool        // it is out of the pool and ends with its last request
+	timer   *time.Timer // runs while it carries no request
+}
+
+type dialedKey struct{}
+
+// dialed hands net/http the connection that was made for it.
+func dialed(ctx context.Context, _, _ string) (net.Conn, error) {
+	return ctx.Value(dialedKey{}).(net.Conn), nil
+}
+
+// connect makes an attested connection and starts HTTP on it.
+func (t *Transport) connect(ctx context.Context, addr string) (*clientConn, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := t.options.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	if nc == nil {
+		return nil, fmt.Errorf("%w: DialContext returned neither connection nor error", ErrConfig)
+	}
+	conn := expat.ClientTo(nc, host, t.cfg)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	c := &clientConn{t: t, addr: addr, conn: conn, state: conn.ConnectionState()}
+	inner := t.http1
+	if c.state.NegotiatedProtocol == protoHTTP2 {
+		inner = t.http2
+	}
+	if c.cc, err = inner.NewClientConn(context.WithValue(ctx, dialedKey{}, conn), "https", addr); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// usable returns why the connection can take no further request, or nil. A verdict
+// that runs out closes the connection; until that has happened the clock counts.
+func (c *clientConn) usable() error {
+	if end := c.conn.Expires(); !end.IsZero() && !time.Now().Before(end) {
+		return expat.ErrExpired
+	}
+	return c.cc.Err()
+}
+
+// reserve takes the place of one request.
+func (c *clientConn) reserve() error {
+	if err := c.cc.Reserve(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	return nil
+}
+
+// watch follows the connection until it ends.
+func (c *clientConn) watch() {
+	c.cc.SetStateHook(func(*http.ClientConn) { c.changed() })
+	c.changed()
+}
+
+// changed is called when requests or the connection have ended.
+func (c *clientConn) changed() {
+	if c.cc.Err() != nil {
+		c.retire()
+		return
+	}
+	if c.cc.InFlight() > 0 {
+		return
+	}
+	c.mu.Lock()
+	retired := c.retired
+	if !retired {
+		if c.timer != nil {
+			c.timer.Stop()
+		}
+		c.timer = time.AfterFunc(c.t.options.IdleTimeout, c.idled)
+	}
+	c.mu.Unlock()
+	if retired {
+		_ = c.cc.Close()
+		return
+	}
+	if idle := c.t.pool.idle(c.addr); len(idle) > c.t.options.MaxIdle {
+		idle[0].retire()
+	}
+}
+
+// idled ends a connection that carried no request for the idle timeout.
+func (c *clientConn) idled() {
+	if c.cc.InFlight() == 0 {
+		c.retire()
+	}
+}
+
+// retire takes the connection out of the pool; it ends now, or with its last
+// request.
+func (c *clientConn) retire() {
+	c.t.pool.remove(c)
+	c.mu.Lock()
+	c.retired = true
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.mu.Unlock()
+	if c.cc.Err() != nil || c.cc.InFlight() == 0 {
+		_ = c.cc.Close()
+		_ = c.conn.Close() // net/http may have ended without it
+	}
+}
+
+// roundTrip sends a request on a place that was reserved. sent tells whether any of
+// it may have left. The body of the request is closed, unless the response comes.
+func (c *clientConn) roundTrip(req *http.Request) (resp *http.Response, sent bool, err error) {
+	var wrote atomic.Bool
+	ctx := req.Context()
+	if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.GotConn != nil {
+		trace.GotConn(httptrace.GotConnInfo{Conn: c.conn, Reused: c.served.Load()})
+	}
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteHeaderField: func(string, []string) { wrote.Store(true) },
+		WroteHeaders:     func() { wrote.Store(true) },
+	})
+	if r := valid(c.conn); r != nil {
+		ctx = context.WithValue(ctx, peerKey{}, r)
+	}
+	resp, err = c.cc.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return nil, wrote.Load(), c.explain(err)
+	}
+	if err := c.usable(); errors.Is(err, expat.ErrExpired) {
+		_ = resp.Body.Close()
+		return nil, true, fmt.Errorf("%w while the response was awaited", err)
+	}
+	c.served.Store(true)
+	resp.TLS = &c.state
+	return resp, true, nil
+}
+
+// explain says that a verdict ran out, if that is what ended a request.
+func (c *clientConn) explain(err error) error {
+	if !errors.Is(err, expat.ErrExpired) && errors.Is(c.usable(), expat.ErrExpired) {
+		return fmt.Errorf("%w: %w", expat.ErrExpired, err)
+	}
+	return err
+}
+
+// classed is what a verdict comes to.
+type classed struct {
+	result *attestation.Result
+	class  string
+}
+
+// class tells peers apart by what the Verifier found: everything in the verdict but
+// how long it holds. It follows the connection's verdict where that is renewed.
+func (c *clientConn) class() string {
+	result := c.conn.Peer()
+	if known := c.classed.Load(); known != nil && known.result == result {
+		return known.class
+	}
+	now := &classed{result, classOf(result)}
+	c.classed.Store(now)
+	return now.class
+}
+
+func classOf(r *attestation.Result) string {
+	if r == nil {
+		return "" // nothing is known of any peer
+	}
+	type appraisal struct {
+		Status attestation.Tier
+		attestation.Appraisal
+	}
+	var all []appraisal
+	for _, a := range r.Appraisals() {
+		all = append(all, appraisal{a.Status, a})
+	}
+	b, err := json.Marshal(struct {
+		Tier       attestation.Tier
+		Verifier   string
+		Appraisals []appraisal
+	}{r.Tier(), r.Verifier(), all})
+	if err != nil {
+		return fmt.Sprintf("%p", r) // like no other
+	}
+	sum := sha256.Sum256(b)
+	return string(sum[:])
+}

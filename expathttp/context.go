@@ -1,0 +1,71 @@
+package expathttp
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/attestation"
+)
+
+// valid returns the verdict on a connection's peer while it holds, else nil.
+func valid(conn *expat.Conn) *attestation.Result {
+	if end := conn.Expires(); !end.IsZero() && !time.Now().Before(end) {
+		return nil
+	}
+	return conn.Peer()
+}
+
+// FromContext returns the verdict on the client of the connection on which a
+// request arrived. There is none, and ok is false, for a request that came another
+// way, and where the server has no Verifier. [expat.FromContext] returns the
+// connection itself.
+func FromContext(ctx context.Context) (r *attestation.Result, ok bool) {
+	conn, ok := expat.FromContext(ctx)
+	if !ok {
+		return nil, false
+	}
+	r = valid(conn)
+	return r, r != nil
+}
+
+// FromRequest is [FromContext] of a request that a server received.
+func FromRequest(r *http.Request) (*attestation.Result, bool) { return FromContext(r.Context()) }
+
+// attestedConn finds the Conn behind what [http.Server] holds.
+func attestedConn(nc net.Conn) (*expat.Conn, bool) {
+	switch c := nc.(type) {
+	case *expat.Conn:
+		return c, true
+	case *tls.Conn:
+		return expat.FromTLS(c)
+	}
+	return nil, false
+}
+
+type stateKey struct{}
+
+// attach puts the attested connection, and what its requests show as TLS, into the
+// context of its requests.
+func attach(ctx context.Context, nc net.Conn) context.Context {
+	conn, ok := attestedConn(nc)
+	if !ok {
+		return ctx
+	}
+	state := conn.ConnectionState()
+	return context.WithValue(expat.ConnContext(ctx, conn), stateKey{}, &state)
+}
+
+// withState gives requests the TLS state in which NegotiatedProtocol is h2, as
+// handlers expect, and not the name under which it was negotiated.
+func withState(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if state, ok := r.Context().Value(stateKey{}).(*tls.ConnectionState); ok {
+			r.TLS = state
+		}
+		next.ServeHTTP(w, r)
+	})
+}
