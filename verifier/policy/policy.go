@@ -31,6 +31,12 @@ type Platform struct {
 	// What is wrong with a field it reports with [Section.Fail]; an error of its
 	// own is reported at the section where no field was.
 	Build func(s *Section) (evidence.Extractor, error)
+	// Learn verifies Evidence as strictly as the platform can be, and returns the
+	// lines of its section that fit what the Evidence says. Nil: no draft can be
+	// made of its Evidence.
+	Learn func(ctx context.Context, mediaType string, value []byte, roots *x509.CertPool, now time.Time) (*evidence.Claims, []string, error)
+	// MediaTypes are those of its Evidence.
+	MediaTypes []string
 }
 
 // References are reference values that another format holds.

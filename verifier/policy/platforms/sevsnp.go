@@ -20,7 +20,7 @@ const (
 // SEVSNP is AMD SEV-SNP. Its fields are those of [sevsnp.Policy] and
 // [sevsnp.Options].
 func SEVSNP() policy.Platform {
-	return policy.Platform{Name: "sevsnp", Vendor: "amd", VendorRoots: sevsnp.AMDRoots, Build: buildSEVSNP}
+	return policy.Platform{Name: "sevsnp", Vendor: "amd", VendorRoots: sevsnp.AMDRoots, MediaTypes: []string{sevsnp.MediaType}, Build: buildSEVSNP, Learn: learnSEVSNP}
 }
 
 func buildSEVSNP(s *policy.Section) (evidence.Extractor, error) {

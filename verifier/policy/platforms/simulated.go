@@ -15,7 +15,7 @@ import (
 // names_key_of_another_environment, for composite devices.
 func Simulated() policy.Platform {
 	return policy.Platform{
-		Name: "simulated",
+		Name: "simulated", MediaTypes: []string{simulated.MediaType}, Learn: learnPlain(simulated.Extractor{}),
 		Build: func(s *policy.Section) (evidence.Extractor, error) {
 			const field = "names_key_of_another_environment"
 			if !s.Flag(field) {
@@ -49,7 +49,7 @@ const lastLogged = 15
 // themselves are measurements.
 func TPM() policy.Platform {
 	return policy.Platform{
-		Name: "tpm",
+		Name: "tpm", MediaTypes: []string{tpm.MediaType}, Learn: learnPlain(tpm.Extractor{}),
 		Build: func(s *policy.Section) (evidence.Extractor, error) {
 			return tpm.Extractor{FromLog: s.Numbers("from_log", lastLogged)}, nil
 		},

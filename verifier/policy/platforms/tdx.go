@@ -17,7 +17,7 @@ const (
 
 // TDX is Intel TDX. Its fields are those of [tdx.Policy] and [tdx.Options].
 func TDX() policy.Platform {
-	return policy.Platform{Name: "tdx", Vendor: "intel", VendorRoots: tdx.IntelRoots, Build: buildTDX}
+	return policy.Platform{Name: "tdx", Vendor: "intel", VendorRoots: tdx.IntelRoots, MediaTypes: []string{tdx.MediaType}, Build: buildTDX, Learn: learnTDX}
 }
 
 func buildTDX(s *policy.Section) (evidence.Extractor, error) {
