@@ -41,9 +41,10 @@ func ClientTo(nc net.Conn, host string, cfg *Config) *Conn {
 // both.
 //
 // There is none, and ok is false, unless the handshake is complete and the
-// verdicts hold.
+// verdicts hold, nor where re-attestation is agreed ([Config].Reattest): then the
+// TLS connection carries frames.
 func (c *Conn) Bare() (tc *tls.Conn, ok bool) {
-	if c.phase.Load() != phaseOpen {
+	if c.phase.Load() != phaseOpen || c.mux != nil {
 		return nil, false
 	}
 	return c.tls, true

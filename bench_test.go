@@ -167,3 +167,8 @@ func BenchmarkStreamPassthrough(b *testing.B) {
 	require.NoError(b, err2)
 	benchmarkStream(b, c, s)
 }
+
+func BenchmarkStreamMux(b *testing.B) {
+	c, s := openMux(b, serverAttests)
+	benchmarkStream(b, c, s)
+}

@@ -57,6 +57,11 @@ type Config struct {
 	// is bound to the key of the one used.
 	Identities []tls.Certificate
 
+	// GetIdentities, if set, takes the place of Identities. It is called for each
+	// authenticator, so that a certificate can be renewed while connections are
+	// open, and must return at once.
+	GetIdentities func() ([]tls.Certificate, error)
+
 	// ClientFirst makes a server show its Evidence only after the client's was
 	// accepted. Servers with both Attester and Verifier only.
 	ClientFirst bool
@@ -100,6 +105,33 @@ type Config struct {
 
 	// VerifierTimeout bounds one appraisal; zero: [DefaultVerifierTimeout].
 	VerifierTimeout time.Duration
+
+	// Reattest lets each side ask the other anew while the connection is open
+	// (docs/reattestation.md). It is agreed if both sides set it, or
+	// ReattestEvery; otherwise a connection is attested once. Where it is
+	// agreed a Conn carries application data in frames, and a side asks anew
+	// after two thirds of its Result's lifetime, ±10 %.
+	Reattest bool
+
+	// ReattestEvery is how often this side asks the peer anew, ±10 %, or more
+	// often where a Result's lifetime demands it. It implies Reattest, demands
+	// it of the peer, and needs a Verifier. A connection is good for
+	// [authenticator.MaxContexts] exchanges, those of both sides together.
+	// Zero: only before lifetimes end.
+	ReattestEvery time.Duration
+
+	// AllowKeyChange lets the peer show a certificate with another key than
+	// before when it is asked anew. What is lost: that it is the same holder of
+	// the same key for as long as the connection lasts. A certificate that is
+	// renewed for the same key is always allowed.
+	AllowKeyChange bool
+
+	// BeforeReattest, if set, is called before this side asks the peer anew on
+	// an open connection, and AfterReattest when that is decided: with the new
+	// Result, or with why there is none. They are called in a goroutine of that
+	// exchange, which waits for them.
+	BeforeReattest func(c *Conn)
+	AfterReattest  func(c *Conn, r *attestation.Result, err error)
 
 	// MaxAuthenticator is the largest authenticator taken from the peer in
 	// bytes, at most [MaxMaxAuthenticator]; zero: [DefaultMaxAuthenticator].
@@ -187,6 +219,9 @@ func (c *Config) build() (*prepared, error) {
 	return p, nil
 }
 
+// mux tells whether HELLO says that frames may go on after opening.
+func (c *Config) mux() bool { return c.Reattest || c.ReattestEvery > 0 }
+
 // check finds values that cannot be meant.
 func (c *Config) check() error {
 	var errs []error
@@ -199,7 +234,11 @@ func (c *Config) check() error {
 	bad(c.TLS == nil, "set TLS")
 	bad(c.Timeout < 0 || c.VerifierTimeout < 0, "Timeout and VerifierTimeout must not be negative")
 	bad(c.MaxAuthenticator < 0 || c.MaxAuthenticator > MaxMaxAuthenticator, fmt.Sprintf("MaxAuthenticator must be 0 to %d", MaxMaxAuthenticator))
+	bad(c.GetIdentities != nil && len(c.Identities) > 0, "set Identities or GetIdentities, not both")
 	bad(c.MaxExchanges < 0, "MaxExchanges must not be negative")
+	bad(c.ReattestEvery < 0, "ReattestEvery must not be negative")
+	bad(c.Verifier == nil && (c.ReattestEvery > 0 || c.AllowKeyChange || c.BeforeReattest != nil || c.AfterReattest != nil),
+		"ReattestEvery, AllowKeyChange, BeforeReattest and AfterReattest need a Verifier: without one nobody is asked anew")
 	bad(c.ClientFirst && (c.Attester == nil || c.Verifier == nil), "ClientFirst needs Attester and Verifier")
 	bad(len(c.PinnedServerKeys) > 0 && !c.AttestedKeyOnly, "PinnedServerKeys is for AttestedKeyOnly")
 	bad(c.AttestedKeyOnly && c.Verifier == nil, "AttestedKeyOnly without a Verifier trusts any key")
@@ -209,7 +248,7 @@ func (c *Config) check() error {
 	if c.TLS != nil {
 		bad(c.TLS.InsecureSkipVerify, "TLS.InsecureSkipVerify is refused; see AttestedKeyOnly")
 		bad(c.TLS.MinVersion > tls.VersionTLS13 || (c.TLS.MaxVersion != 0 && c.TLS.MaxVersion < tls.VersionTLS13), "TLS 1.3 must be allowed")
-		bad(c.Attester != nil && len(c.Identities) == 0 && len(c.TLS.Certificates) == 0 &&
+		bad(c.Attester != nil && len(c.Identities) == 0 && c.GetIdentities == nil && len(c.TLS.Certificates) == 0 &&
 			c.TLS.GetCertificate == nil && c.TLS.GetConfigForClient == nil, "an Attester needs Identities or TLS.Certificates to sign with")
 	}
 	return errors.Join(errs...)
@@ -219,6 +258,9 @@ func (c *Config) check() error {
 func (c *Config) identities() ([]*authenticator.Identity, error) {
 	if c.Attester == nil {
 		return nil, nil
+	}
+	if c.GetIdentities != nil {
+		return nil, nil // Conn.identities asks
 	}
 	certs := c.Identities
 	if len(certs) == 0 {

@@ -136,6 +136,7 @@ func TestConfigFields(t *testing.T) {
 	known := []string{
 		"TLS", "Attester", "Verifier", "Identities", "ClientFirst", "AttestedKeyOnly", "PinnedServerKeys",
 		"RequireSameLeaf", "RequireOCSPStaple", "CheckRevocation", "Nonce", "Profile", "Timeout", "VerifierTimeout",
+		"GetIdentities", "Reattest", "ReattestEvery", "AllowKeyChange", "BeforeReattest", "AfterReattest",
 		"MaxAuthenticator", "MaxExchanges", "Refused", "Trace",
 		"once", "prepared", "err",
 	}

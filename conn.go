@@ -43,23 +43,28 @@ type Conn struct {
 
 	opened atomic.Pointer[opened] // set before phaseOpen
 
-	life context.Context // ends with Close
+	mux *mux // set before phaseOpen; nil: the stream is that of tls
+
+	limits          sync.Mutex // guards the deadlines
+	readBy, writeBy time.Time
+
+	life context.Context // ends with Close, or when an open connection fails
 	end  context.CancelCauseFunc
 }
 
-// opened is what an open connection knows.
+// opened is what an open connection knows. With mux each new verdict replaces it.
 type opened struct {
 	result  *attestation.Result // nil without a Verifier
 	peer    *authenticator.Peer // nil without a Verifier
 	expires time.Time
-	expiry  *time.Timer // nil if no verdict runs out
+	expiry  *time.Timer // nil if no verdict runs out, and with mux
 }
 
 // The phases of a connection. Application data flows in phaseOpen only.
 const (
 	phaseNew uint32 = iota
 	phaseOpen
-	phaseExpired
+	phaseFailed // why is the cause of life
 )
 
 func newConn(nc net.Conn, role authenticator.Role) *Conn {
@@ -133,18 +138,18 @@ func (c *Conn) ready() error {
 	switch c.phase.Load() {
 	case phaseOpen:
 		return nil
-	case phaseExpired:
-		return errExpired
+	case phaseFailed:
+		return context.Cause(c.life)
 	}
 	return c.HandshakeContext(context.Background())
 }
 
 var errExpired = &Error{Stage: StageLifetime, Alert: AlertAttestationRequired, Side: Local, Err: ErrExpired}
 
-// explain tells an error of the TLS connection from a verdict that ran out.
+// explain tells an error of the TLS connection from why we have closed it.
 func (c *Conn) explain(err error) error {
-	if err != nil && c.phase.Load() == phaseExpired {
-		return errExpired
+	if err != nil && c.phase.Load() == phaseFailed {
+		return context.Cause(c.life)
 	}
 	return err
 }
@@ -154,6 +159,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if err := c.ready(); err != nil {
 		return 0, err
 	}
+	if c.mux != nil {
+		return c.mux.read(b)
+	}
 	n, err := c.tls.Read(b)
 	return n, c.explain(err)
 }
@@ -162,6 +170,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 func (c *Conn) Write(b []byte) (int, error) {
 	if err := c.ready(); err != nil {
 		return 0, err
+	}
+	if c.mux != nil {
+		return c.mux.write(b)
 	}
 	n, err := c.tls.Write(b)
 	return n, c.explain(err)
@@ -175,6 +186,9 @@ func (c *Conn) Close() error {
 		return c.net.Close()
 	}
 	o.stop()
+	if c.phase.Load() != phaseNew && c.mux != nil {
+		c.mux.stop()
+	}
 	return c.tls.Close()
 }
 
@@ -185,13 +199,18 @@ func (o *opened) stop() {
 }
 
 // CloseWrite ends the stream in one direction; the peer reads io.EOF. It fails
-// before the handshake is complete.
+// before the handshake is complete. Where re-attestation is agreed it waits for
+// one that is under way, and there is none after it: the verdicts stand until
+// they run out.
 func (c *Conn) CloseWrite() error {
 	switch c.phase.Load() {
 	case phaseNew:
 		return errors.New("expat: CloseWrite before the handshake is complete")
-	case phaseExpired:
-		return errExpired
+	case phaseFailed:
+		return context.Cause(c.life)
+	}
+	if c.mux != nil {
+		return c.mux.closeWrite()
 	}
 	return c.explain(c.tls.CloseWrite())
 }
@@ -203,21 +222,42 @@ func (c *Conn) LocalAddr() net.Addr { return c.net.LocalAddr() }
 func (c *Conn) RemoteAddr() net.Addr { return c.net.RemoteAddr() }
 
 // SetDeadline sets the deadlines of reads and writes, the handshake's included.
-// After a Write has timed out the TLS stream is corrupt, as with [tls.Conn].
-func (c *Conn) SetDeadline(t time.Time) error { return c.net.SetDeadline(t) }
+// After a Write has timed out the TLS stream is corrupt, as with [tls.Conn];
+// where re-attestation is agreed it is not, and the deadlines are those of
+// application data alone.
+func (c *Conn) SetDeadline(t time.Time) error { return c.setDeadlines(&t, &t) }
 
 // SetReadDeadline sets the deadline of reads.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.net.SetReadDeadline(t) }
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadlines(&t, nil) }
 
 // SetWriteDeadline sets the deadline of writes; see [Conn.SetDeadline].
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.net.SetWriteDeadline(t) }
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadlines(nil, &t) }
+
+// setDeadlines sets those that are not nil.
+func (c *Conn) setDeadlines(read, write *time.Time) error {
+	c.limits.Lock()
+	defer c.limits.Unlock()
+	if m := c.mux; m != nil {
+		return m.setDeadlines(read, write)
+	}
+	switch {
+	case read != nil && write != nil:
+		c.readBy, c.writeBy = *read, *write
+		return c.net.SetDeadline(*read)
+	case read != nil:
+		c.readBy = *read
+		return c.net.SetReadDeadline(*read)
+	}
+	c.writeBy = *write
+	return c.net.SetWriteDeadline(*write)
+}
 
 // NetConn returns the connection under TLS. Reading or writing it breaks the
 // connection.
 func (c *Conn) NetConn() net.Conn { return c.net }
 
-// Peer is the verdict on the peer. It is nil until the handshake is complete,
-// and where this side has no Verifier.
+// Peer is the latest verdict on the peer. It is nil until the handshake is
+// complete, and where this side has no Verifier.
 func (c *Conn) Peer() *attestation.Result {
 	if o := c.opened.Load(); o != nil {
 		return o.result
@@ -225,7 +265,7 @@ func (c *Conn) Peer() *attestation.Result {
 	return nil
 }
 
-// PeerCertificates is the chain that the peer's authenticator proved, leaf
+// PeerCertificates is the chain that the peer's latest authenticator proved, leaf
 // first; that of the TLS handshake is in ConnectionState and may differ. It is
 // nil where Peer is.
 func (c *Conn) PeerCertificates() []*x509.Certificate {
@@ -236,7 +276,8 @@ func (c *Conn) PeerCertificates() []*x509.Certificate {
 }
 
 // Expires is when the first of the two verdicts runs out, after which reads and
-// writes fail with [ErrExpired]. It is zero if none does, and before the
+// writes fail with [ErrExpired], unless re-attestation replaces it before. It is
+// zero if none does, and before the
 // handshake is complete.
 func (c *Conn) Expires() time.Time {
 	if o := c.opened.Load(); o != nil {

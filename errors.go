@@ -30,6 +30,7 @@ const (
 	StageAppraise     Stage = "appraise"     // the peer's attestation
 	StageResult       Stage = "result"       // the peer's verdict on us
 	StageLifetime     Stage = "lifetime"     // a verdict ran out on an open connection
+	StageStream       Stage = "stream"       // the frames of an open connection
 )
 
 // Alert is the coarse reason that goes over the wire, in ALERT and RESULT. The
@@ -98,11 +99,19 @@ var (
 	ErrClosed = errors.New("peer closed the connection during the exchange")
 	// ErrExpired: a verdict ran out; the connection is closed.
 	ErrExpired = errors.New("attestation result ran out")
+	// ErrReattest: it went wrong while a side was asked anew on an open
+	// connection; the Stage says at which step.
+	ErrReattest = errors.New("re-attestation")
+	// ErrNoReattest: the two sides did not agree on re-attestation.
+	ErrNoReattest = errors.New("peer does not re-attest on an open connection")
+	// ErrKeyChanged: the peer was asked anew and showed another key than before.
+	ErrKeyChanged = errors.New("peer changed its key")
 )
 
 // Error is the type of every error by which a connection fails. After one the
-// connection is closed and has delivered no application byte, but for
-// [StageLifetime].
+// connection is closed and delivers no application byte; none was delivered
+// before it either, but for [StageLifetime], [StageStream] and [ErrReattest],
+// which are of open connections.
 type Error struct {
 	Stage Stage
 	Alert Alert // what the peer was told, or told us
@@ -139,6 +148,9 @@ var alertTable = []struct {
 	{ErrConfig, AlertInternal},
 	{ErrNotAttested, AlertAttestationRequired},
 	{ErrReflected, AlertWrongConnection},
+	{ErrNoReattest, AlertAttestationRequired},
+	{ErrExpired, AlertAttestationRequired},
+	{ErrKeyChanged, AlertCertificate},
 	{ErrNobodyAsks, AlertProtocol},
 	{ErrProtocol, AlertProtocol},
 	{ErrClosed, AlertProtocol},

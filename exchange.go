@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
-	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/authenticator"
 	"github.com/expat-go/expat/internal/wire"
 )
@@ -16,8 +16,8 @@ import (
 // grace is how long a failing connection may take to tell the peer why.
 const grace = 200 * time.Millisecond
 
-// exchange is the run of expat/1 on one connection, between the TLS handshake
-// and the first application byte.
+// exchange is the run of expat/1 on one connection: between the TLS handshake and
+// the first application byte, and with mux for as long as the connection lasts.
 type exchange struct {
 	*prepared
 	conn    *Conn
@@ -27,25 +27,51 @@ type exchange struct {
 	out     *sender
 	state   state
 
-	ownIdentities []*authenticator.Identity
+	ownMu sync.Mutex
+	own   []*authenticator.Identity // what signs our authenticators
 
 	hello   wire.HelloMap                  // the peer's
 	request *authenticator.Request         // ours
 	asked   *authenticator.ReceivedRequest // the peer's
 	refusal *Error                         // why we sent an empty authenticator
 
-	gone    bool // the peer has ended the connection
-	judging bool // the peer's authenticator is here, our RESULT is not sent
-	peer    *authenticator.Peer
-	result  *attestation.Result
-	expires time.Time // when the first of both verdicts runs out; zero: never
+	gone bool // the peer has ended the connection
+
+	verdict           // ours on the peer
+	theirs  time.Time // when the peer's on us runs out; zero: never
 }
 
-// holds notes that a verdict holds for d from now.
-func (x *exchange) holds(d time.Duration) {
-	if at := time.Now().Add(d); x.expires.IsZero() || at.Before(x.expires) {
-		x.expires = at
+// expires is when the first of both verdicts runs out; zero: never.
+func (x *exchange) expires() time.Time { return earlier(x.ours, x.theirs) }
+
+// signers are the identities that sign our authenticators.
+func (x *exchange) signers() []*authenticator.Identity {
+	x.ownMu.Lock()
+	defer x.ownMu.Unlock()
+	return x.own
+}
+
+// renewSigners asks GetIdentities again, if it is set.
+func (x *exchange) renewSigners() error {
+	if x.GetIdentities == nil {
+		return nil
 	}
+	own, err := x.conn.identities()
+	if err != nil {
+		return err
+	}
+	x.ownMu.Lock()
+	defer x.ownMu.Unlock()
+	x.own = own
+	return nil
+}
+
+// earlier is the earlier of two times, of which zero stands for never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // run returns nil when both sides have agreed that application data may flow.
@@ -58,11 +84,11 @@ func (x *exchange) run(ctx context.Context) *Error {
 	})
 	err := x.steps(ctx)
 	if err == nil {
-		if e := x.out.end(ctx); e != nil {
+		if e := x.out.flush(ctx); e != nil {
 			err = failed(StageResult, e)
 		}
 	}
-	if err == nil && !x.expires.IsZero() && !time.Now().Before(x.expires) {
+	if at := x.expires(); err == nil && !at.IsZero() && !time.Now().Before(at) {
 		err = errExpired // the peer took longer over its verdict than ours holds
 	}
 	if err != nil {
@@ -96,9 +122,9 @@ func (x *exchange) handle(ctx context.Context, t wire.Type, payload []byte) *Err
 	case wire.Hello:
 		return x.receiveHello(payload)
 	case wire.Request:
-		return x.work(ctx, payload, x.receiveRequest)
+		return x.receiveRequest(ctx, payload)
 	case wire.Authenticator:
-		return x.work(ctx, payload, x.receiveAuthenticator)
+		return x.receiveAuthenticator(ctx, payload)
 	case wire.Result:
 		return x.receiveResult(payload)
 	}
@@ -107,16 +133,16 @@ func (x *exchange) handle(ctx context.Context, t wire.Type, payload []byte) *Err
 
 // work takes one of the listener's places for a step that costs more than
 // waiting does: so peers that say nothing take no place from those that do.
-func (x *exchange) work(ctx context.Context, payload []byte, step func(context.Context, []byte) *Error) *Error {
+func (x *exchange) work(ctx context.Context, stage Stage, step func() *Error) *Error {
 	if places := x.conn.exchanges; places != nil {
 		select {
 		case places <- struct{}{}:
 			defer func() { <-places }()
 		case <-ctx.Done():
-			return failed(x.state.stage(), fmt.Errorf("waiting for one of %d exchanges to be done: %w", cap(places), over(ctx)))
+			return failed(stage, fmt.Errorf("waiting for one of %d exchanges to be done: %w", cap(places), over(ctx)))
 		}
 	}
-	return step(ctx, payload)
+	return step()
 }
 
 // receive reads a frame, until ctx ends.
@@ -146,7 +172,7 @@ func (x *exchange) receive(ctx context.Context) (wire.Type, []byte, error) {
 func (x *exchange) begin(ctx context.Context) *Error {
 	hello := wire.HelloMap{
 		WillRequest: x.Verifier != nil, CanAttest: x.Attester != nil,
-		Models: models, MaxAuthenticator: x.maxAuth,
+		Models: models, Mux: x.mux(), MaxAuthenticator: x.maxAuth,
 	}
 	x.state = begin(hello.WillRequest)
 	if hello.WillRequest {
@@ -177,6 +203,8 @@ func (x *exchange) receiveHello(payload []byte) *Error {
 		return failed(StageHello, ErrNobodyAsks)
 	case x.Verifier != nil && !x.hello.CanAttest:
 		return failed(StageHello, ErrNotAttested)
+	case x.ReattestEvery > 0 && !x.hello.Mux:
+		return failed(StageHello, fmt.Errorf("%w, as ReattestEvery demands: set Reattest there", ErrNoReattest))
 	}
 	x.state.answer = answerNone
 	if x.hello.WillRequest {
@@ -217,7 +245,7 @@ func (x *exchange) abort(ctx context.Context, e *Error) {
 		_ = x.conn.net.Close() // a write that hangs ends here
 		_ = x.out.end(short)
 	}()
-	if x.out.ended || e.Side == Peer || x.gone || x.state.peerMayBeOpen() {
+	if x.out.over() || e.Side == Peer || x.gone || x.state.peerMayBeOpen() {
 		return
 	}
 	x.out.send(x.lastWord(e))
@@ -236,7 +264,7 @@ func (x *exchange) abort(ctx context.Context, e *Error) {
 // lastWord is how a failure is told: RESULT is the verdict on an authenticator,
 // ALERT everything else.
 func (x *exchange) lastWord(e *Error) frame {
-	if x.judging {
+	if x.state.ask == askJudging {
 		if payload, err := (wire.ResultMap{Code: uint16(e.Alert)}).Encode(); err == nil {
 			return frame{wire.Result, payload}
 		}

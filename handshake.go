@@ -25,8 +25,8 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 	switch {
 	case c.phase.Load() == phaseOpen:
 		return nil
-	case c.phase.Load() == phaseExpired:
-		return errExpired
+	case c.phase.Load() == phaseFailed:
+		return context.Cause(c.life)
 	case c.err != nil:
 		return c.err
 	}
@@ -98,7 +98,7 @@ func (c *Conn) newExchange(cs tls.ConnectionState) (*exchange, *Error) {
 		return nil, failed(StageNegotiate, err)
 	}
 	x := &exchange{prepared: c.prepared, conn: c, tls: c.tls, role: c.role, session: session}
-	if x.ownIdentities, err = c.identities(); err != nil {
+	if x.own, err = c.identities(); err != nil {
 		return nil, failed(StageConfig, err)
 	}
 	return x, nil
@@ -121,6 +121,11 @@ func (c *Conn) identities() ([]*authenticator.Identity, error) {
 	}
 	var certs []tls.Certificate
 	switch {
+	case p.GetIdentities != nil:
+		var err error
+		if certs, err = p.GetIdentities(); err != nil {
+			return nil, fmt.Errorf("GetIdentities: %w: %w", ErrConfig, err)
+		}
 	case c.shown != nil:
 		certs = []tls.Certificate{*c.shown}
 	case c.served != nil:
@@ -132,7 +137,7 @@ func (c *Conn) identities() ([]*authenticator.Identity, error) {
 	for _, cert := range certs {
 		id, err := authenticator.NewIdentity(cert)
 		if err != nil {
-			return nil, fmt.Errorf("%w: certificate of the TLS handshake: %w", ErrConfig, err)
+			return nil, fmt.Errorf("%w: certificate that is to sign: %w", ErrConfig, err)
 		}
 		out = append(out, id)
 	}
@@ -141,20 +146,43 @@ func (c *Conn) identities() ([]*authenticator.Identity, error) {
 
 // open lets application data flow until the first verdict runs out.
 func (c *Conn) open(x *exchange) {
-	o := &opened{result: x.result, peer: x.peer, expires: x.expires}
+	o := &opened{result: x.result, peer: x.peer, expires: x.expires()}
+	c.opened.Store(o)
+	if x.mux() && x.hello.Mux {
+		c.openMux(x)
+		return
+	}
 	if !o.expires.IsZero() {
 		o.expiry = time.AfterFunc(time.Until(o.expires), c.expire)
 	}
-	c.opened.Store(o)
 	c.phase.CompareAndSwap(phaseNew, phaseOpen) // unless it has run out already
 	if c.life.Err() != nil {
 		o.stop() // Close came before there was a timer to stop
 	}
 }
 
+// openMux does the same where frames go on. The deadlines of the socket become
+// those of the application's stream.
+func (c *Conn) openMux(x *exchange) {
+	c.limits.Lock()
+	defer c.limits.Unlock()
+	_ = c.net.SetDeadline(time.Time{})
+	c.mux = newMux(c, x)
+	c.mux.readBy.set(c.readBy)
+	c.mux.writeBy.set(c.writeBy)
+	c.phase.CompareAndSwap(phaseNew, phaseOpen)
+	c.mux.start()
+}
+
+// fail ends an open connection; err stays.
+func (c *Conn) fail(err *Error) {
+	c.end(err)
+	c.phase.Store(phaseFailed)
+}
+
 // expire ends a connection on which a verdict ran out. Reads and writes under
 // way end too.
 func (c *Conn) expire() {
-	c.phase.Store(phaseExpired)
+	c.fail(errExpired)
 	_ = c.tls.Close()
 }

@@ -35,33 +35,89 @@ func (x *exchange) newRequest(ctx context.Context) (*authenticator.Request, erro
 	return x.session.NewRequest(o)
 }
 
-// receiveAuthenticator takes the peer's authenticator through all checks; only
-// the last one sets the result.
+// receiveAuthenticator takes the peer's authenticator through all checks, sends
+// the verdict, and what waited for it.
 func (x *exchange) receiveAuthenticator(ctx context.Context, payload []byte) *Error {
-	x.judging = true
+	x.state.ask = askJudging
+	v, err := x.judge(ctx, x.request, payload)
+	if err != nil {
+		return err
+	}
+	verdict, err := v.frame()
+	if err != nil {
+		return err
+	}
+	x.verdict = *v
+	x.out.send(verdict)
+	x.state.ask = askDone
+	if x.state.answer == answerOwed {
+		return x.respond(ctx)
+	}
+	return nil
+}
+
+// verdict is what we found of the peer.
+type verdict struct {
+	peer   *authenticator.Peer
+	result *attestation.Result
+	made   time.Time
+	ours   time.Time // when it runs out; zero: never
+}
+
+// judge validates an authenticator and appraises what it carries.
+func (x *exchange) judge(ctx context.Context, q *authenticator.Request, payload []byte) (v *verdict, err *Error) {
+	err = x.work(ctx, StageValidate, func() *Error {
+		peer, err := x.validate(ctx, q, payload)
+		if err != nil {
+			return err
+		}
+		v, err = x.appraise(ctx, peer)
+		return err
+	})
+	return v, err
+}
+
+func (x *exchange) validate(ctx context.Context, q *authenticator.Request, payload []byte) (*authenticator.Peer, *Error) {
 	start := time.Now()
 	verify := func(c authenticator.Chain) error { return x.verifyChain(ctx, c) }
-	peer, err := x.session.Validate(x.request, payload, authenticator.ValidateOptions{VerifyChain: verify})
+	peer, err := x.session.Validate(q, payload, authenticator.ValidateOptions{VerifyChain: verify})
 	if err == nil {
 		err = x.checkLeaf(peer)
 	}
 	x.Trace.validated(time.Since(start), err)
 	if err != nil {
-		return failed(StageValidate, x.explain(err))
+		return nil, failed(StageValidate, x.explain(err))
 	}
-	start = time.Now()
+	return peer, nil
+}
+
+func (x *exchange) appraise(ctx context.Context, peer *authenticator.Peer) (*verdict, *Error) {
+	start := time.Now()
 	short, cancel := context.WithTimeout(ctx, x.verifier)
 	defer cancel()
 	result, err := attestation.Appraise(short, x.profile, peer, x.Verifier)
 	x.Trace.appraised(result, time.Since(start), err)
 	if err != nil {
-		return failed(StageAppraise, err)
+		return nil, failed(StageAppraise, err)
 	}
-	x.peer, x.result = peer, result
+	v := &verdict{peer: peer, result: result, made: time.Now()}
 	if l := result.Lifetime(); l != attestation.ConnectionLifetime {
-		x.holds(l)
+		v.ours = v.made.Add(l)
 	}
-	return x.accept(ctx)
+	return v, nil
+}
+
+// frame is RESULT 0 with the lifetime.
+func (v *verdict) frame() (frame, *Error) {
+	m := wire.ResultMap{Code: uint16(AlertAccepted)}
+	if l := v.result.Lifetime(); l != attestation.ConnectionLifetime {
+		m.Lifetime = l
+	}
+	payload, err := m.Encode()
+	if err != nil {
+		return frame{}, failed(StageAppraise, err)
+	}
+	return frame{wire.Result, payload}, nil
 }
 
 // explain adds to a signature that fails on an honest connection what to look
@@ -77,32 +133,16 @@ func (x *exchange) explain(err error) error {
 	return fmt.Errorf("%w (or a proxy ends the TLS connection between the two sides: then their connection checks differ, ours is %x)", err, check)
 }
 
-// accept sends RESULT 0 with the lifetime, and what waited for it.
-func (x *exchange) accept(ctx context.Context) *Error {
-	verdict := wire.ResultMap{Code: uint16(AlertAccepted)}
-	if l := x.result.Lifetime(); l != attestation.ConnectionLifetime {
-		verdict.Lifetime = l
-	}
-	payload, err := verdict.Encode()
-	if err != nil {
-		return failed(StageAppraise, err)
-	}
-	x.out.send(frame{wire.Result, payload})
-	x.judging = false
-	x.state.ask = askDone
-	if x.state.answer == answerOwed {
-		return x.respond(ctx)
-	}
-	return nil
-}
-
 // checkLeaf compares the authenticator's certificate with ours and with that of
 // the handshake.
 func (x *exchange) checkLeaf(peer *authenticator.Peer) error {
-	for _, id := range x.ownIdentities {
+	for _, id := range x.signers() {
 		if bytes.Equal(id.SPKI(), peer.SPKI()) {
 			return ErrReflected
 		}
+	}
+	if old := x.peer; old != nil && !x.AllowKeyChange && !bytes.Equal(old.SPKI(), peer.SPKI()) {
+		return fmt.Errorf("%w, which AllowKeyChange would allow", ErrKeyChanged)
 	}
 	if x.RequireSameLeaf {
 		shown := x.tls.ConnectionState().PeerCertificates
@@ -157,6 +197,9 @@ func (x *exchange) verifyIssuer(c authenticator.Chain) error {
 // verify, is nil.
 func (x *exchange) handshakeChain(c authenticator.Chain) []*x509.Certificate {
 	cs := x.tls.ConnectionState()
+	if x.peer != nil {
+		return nil // the handshake was long ago
+	}
 	same := slices.EqualFunc(c.Certificates, cs.PeerCertificates, (*x509.Certificate).Equal)
 	if !same || len(cs.VerifiedChains) == 0 {
 		return nil

@@ -21,7 +21,7 @@ func (x *exchange) receiveRequest(ctx context.Context, payload []byte) *Error {
 	x.asked = asked
 	x.state.answer = answerOwed
 	if x.ClientFirst && x.role == authenticator.Server && x.state.ask == askPending {
-		return nil // accept responds
+		return nil // receiveAuthenticator responds
 	}
 	return x.respond(ctx)
 }
@@ -29,24 +29,35 @@ func (x *exchange) receiveRequest(ctx context.Context, payload []byte) *Error {
 // respond sends the authenticator that was asked for, or an empty one if there
 // is nothing to show.
 func (x *exchange) respond(ctx context.Context) *Error {
-	message, err := x.authenticate(ctx)
-	if err != nil && !refuses(err) {
+	message, refusal, err := x.attest(ctx, x.asked)
+	if err != nil {
 		return err
 	}
-	if err != nil {
-		x.refusal = err
-		empty, e := x.session.Refuse(x.asked)
-		if e != nil {
-			return failed(StageAuthenticate, e)
-		}
-		message = empty
-	}
-	if len(message) > x.hello.MaxAuthenticator {
-		return failed(StageAuthenticate, fmt.Errorf("%w: our authenticator has %d bytes, the peer takes %d", wire.ErrTooLarge, len(message), x.hello.MaxAuthenticator))
-	}
+	x.refusal = refusal
 	x.out.send(frame{wire.Authenticator, message})
 	x.state.answer = answerSent
 	return nil
+}
+
+// attest makes the authenticator for a request. If there is nothing to show it is
+// empty, and refusal says why.
+func (x *exchange) attest(ctx context.Context, asked *authenticator.ReceivedRequest) (message []byte, refusal, err *Error) {
+	err = x.work(ctx, StageRequest, func() (err *Error) {
+		message, err = x.authenticate(ctx, asked)
+		return err
+	})
+	if err != nil && refuses(err) {
+		refusal = err
+		empty, e := x.session.Refuse(asked)
+		if e != nil {
+			return nil, nil, failed(StageAuthenticate, e)
+		}
+		message, err = empty, nil
+	}
+	if err == nil && len(message) > x.hello.MaxAuthenticator {
+		err = failed(StageAuthenticate, fmt.Errorf("%w: our authenticator has %d bytes, the peer takes %d", wire.ErrTooLarge, len(message), x.hello.MaxAuthenticator))
+	}
+	return message, refusal, err
 }
 
 var errNoAttester = errors.New("we have no Attester")
@@ -59,21 +70,24 @@ func refuses(e *Error) bool {
 }
 
 // authenticate binds Evidence to the identity that fits the request, and signs.
-func (x *exchange) authenticate(ctx context.Context) ([]byte, *Error) {
+func (x *exchange) authenticate(ctx context.Context, asked *authenticator.ReceivedRequest) ([]byte, *Error) {
 	if x.Attester == nil {
 		return nil, failed(StageAttest, errNoAttester)
 	}
-	id, err := x.asked.Select(x.ownIdentities...)
+	if err := x.renewSigners(); err != nil {
+		return nil, failed(StageAuthenticate, err)
+	}
+	id, err := asked.Select(x.signers()...)
 	if err != nil {
 		return nil, failed(StageAuthenticate, err)
 	}
 	start := time.Now()
-	evidence, err := attestation.Attest(ctx, x.profile, x.asked, id, x.Attester, x.hello.MediaTypes)
+	evidence, err := attestation.Attest(ctx, x.profile, asked, id, x.Attester, x.hello.MediaTypes)
 	x.Trace.attested(time.Since(start), err)
 	if err != nil {
 		return nil, failed(StageAttest, err)
 	}
-	message, err := x.session.Authenticate(ctx, x.asked, id, evidence)
+	message, err := x.session.Authenticate(ctx, asked, id, evidence)
 	if err != nil {
 		return nil, failed(StageAuthenticate, err)
 	}
@@ -93,8 +107,9 @@ func (x *exchange) receiveResult(payload []byte) *Error {
 	if x.refusal != nil {
 		return failed(StageResult, fmt.Errorf("%w: peer accepted a refusal", ErrProtocol))
 	}
+	x.theirs = time.Time{}
 	if verdict.Lifetime != 0 {
-		x.holds(verdict.Lifetime)
+		x.theirs = time.Now().Add(verdict.Lifetime)
 	}
 	x.state.answer = answerDone
 	return nil

@@ -2,6 +2,7 @@ package expat
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/expat-go/expat/internal/wire"
 )
@@ -12,6 +13,7 @@ type ask uint8
 const (
 	askNone    ask = iota // we have no Verifier
 	askPending            // REQUEST is sent, AUTHENTICATOR is awaited
+	askJudging            // AUTHENTICATOR is here, RESULT is not sent
 	askDone               // RESULT 0 is sent
 )
 
@@ -34,9 +36,14 @@ const (
 //	REQUEST        once, if the peer's HELLO said that it will
 //	AUTHENTICATOR  once, if we asked
 //	RESULT         once, after our AUTHENTICATOR
+//
+// On a live connection, one that has opened and on which frames go on (mux),
+// DATA may come at any time, and each of the others again once the one before it
+// has its RESULT.
 type state struct {
 	ask    ask
 	answer answer
+	live   bool
 }
 
 // begin is the state after our HELLO, and our REQUEST if asking.
@@ -47,31 +54,46 @@ func begin(asking bool) state {
 	return state{}
 }
 
+// asking tells whether our REQUEST has no RESULT yet.
+func (s state) asking() bool { return s.ask == askPending || s.ask == askJudging }
+
+// asked tells whether the peer's REQUEST has no RESULT yet.
+func (s state) asked() bool { return s.answer == answerOwed || s.answer == answerSent }
+
 // open tells whether application data may flow.
 func (s state) open() bool {
-	return s.ask != askPending && (s.answer == answerNone || s.answer == answerDone)
+	return s.live || !s.asking() && (s.answer == answerNone || s.answer == answerDone)
 }
 
 // peerMayBeOpen tells whether the peer may read what we send as application
-// data: it has our RESULT 0, or never asked, and its own may be under way.
-func (s state) peerMayBeOpen() bool { return s.open() || s.ask != askPending && s.answer == answerSent }
+// data: it has our RESULT 0, or never asked, and its own may be under way. That
+// is so until the connection is live: then all is frames.
+func (s state) peerMayBeOpen() bool {
+	return !s.live && (s.open() || !s.asking() && s.answer == answerSent)
+}
+
+// may tells whether the peer may send a frame.
+func (s state) may(t wire.Type) bool {
+	switch t {
+	case wire.Alert:
+		return true
+	case wire.Hello:
+		return s.answer == answerUnknown
+	case wire.Request:
+		return s.answer == answerPending || s.live && s.answer == answerDone
+	case wire.Authenticator:
+		return s.ask == askPending && s.answer != answerUnknown
+	case wire.Result:
+		return s.answer == answerSent
+	case wire.Data:
+		return s.live
+	}
+	return false
+}
 
 // admit returns an error if a frame is out of order.
 func (s state) admit(t wire.Type) error {
-	var ok bool
-	switch t {
-	case wire.Alert:
-		ok = true
-	case wire.Hello:
-		ok = s.answer == answerUnknown
-	case wire.Request:
-		ok = s.answer == answerPending
-	case wire.Authenticator:
-		ok = s.ask == askPending && s.answer != answerUnknown
-	case wire.Result:
-		ok = s.answer == answerSent
-	}
-	if !ok {
+	if !s.may(t) {
 		return fmt.Errorf("%w: %v while we wait for %s", ErrProtocol, t, s.awaited())
 	}
 	return nil
@@ -79,21 +101,16 @@ func (s state) admit(t wire.Type) error {
 
 // awaited names what the peer may send, for errors.
 func (s state) awaited() string {
-	switch {
-	case s.answer == answerUnknown:
-		return wire.Hello.String()
-	case s.answer == answerPending && s.ask == askPending:
-		return wire.Request.String() + " or " + wire.Authenticator.String()
-	case s.answer == answerPending:
-		return wire.Request.String()
-	case s.answer == answerSent && s.ask == askPending:
-		return wire.Authenticator.String() + " or " + wire.Result.String()
-	case s.answer == answerSent:
-		return wire.Result.String()
-	case s.ask == askPending:
-		return wire.Authenticator.String()
+	var names []string
+	for _, t := range []wire.Type{wire.Hello, wire.Request, wire.Authenticator, wire.Result, wire.Data} {
+		if s.may(t) {
+			names = append(names, t.String())
+		}
 	}
-	return "nothing"
+	if len(names) == 0 {
+		return "nothing"
+	}
+	return strings.Join(names, " or ")
 }
 
 // stage is where a failure to receive belongs.
@@ -101,10 +118,12 @@ func (s state) stage() Stage {
 	switch {
 	case s.answer == answerUnknown:
 		return StageHello
-	case s.ask == askPending:
+	case s.asking():
 		return StageValidate
 	case s.answer == answerPending:
 		return StageRequest
+	case s.live && s.answer != answerSent:
+		return StageStream
 	}
 	return StageResult
 }

@@ -11,7 +11,8 @@
  *
  *   -DASKS=0|1 -DPEER_ASKS=0|1   who demands attestation
  *   -DCLIENT_FIRST               the server holds its authenticator back
- *   -DMUX                        frames go on after opening, with re-attestation
+ *   -DMUX                        frames go on after opening, with re-attestation;
+ *                                each step of it takes its time
  *   -DDEADLINE                   the deadline, or a cancellation, strikes any time
  *   -DBROKEN_OPEN, -DBROKEN_LEASE   a mistake, which the check must find
  *
@@ -34,7 +35,8 @@ mtype = { hello_ask, hello_only, request, auth_good, auth_bad, result_ok, result
 /* The states of state.go, by the same names and numbers. */
 #define askNone       0
 #define askPending    1
-#define askDone       2
+#define askJudging    2
+#define askDone       3
 #define answerUnknown 0
 #define answerNone    1
 #define answerPending 2
@@ -45,11 +47,12 @@ mtype = { hello_ask, hello_only, request, auth_good, auth_bad, result_ok, result
 /* The state table. TestModelIsTheCode evaluates these lines as Go expressions and
  * compares them with state.admit and state.open for every state. */
 #define ADMIT_HELLO         (answer == answerUnknown)
-#define ADMIT_REQUEST       (answer == answerPending)
+#define ADMIT_REQUEST       (answer == answerPending || live && answer == answerDone)
 #define ADMIT_AUTHENTICATOR (ask == askPending && answer != answerUnknown)
 #define ADMIT_RESULT        (answer == answerSent)
+#define ADMIT_DATA          (live)
 #ifndef BROKEN_OPEN
-#define OPEN                (ask != askPending && (answer == answerNone || answer == answerDone))
+#define OPEN                (live || ask != askPending && ask != askJudging && (answer == answerNone || answer == answerDone))
 #else
 #define OPEN                (answer != answerUnknown && ask != askPending)
 #endif
@@ -90,9 +93,9 @@ proctype Endpoint(bool asks; bool holdsBack; chan in; chan queue)
 {
 	mtype f;
 	byte ask, answer;
-	bool asked, accepted, confirmed, expired, isOpen, gotEOF;
+	bool live, asked, accepted, confirmed, expired, isOpen, gotEOF;
 #ifdef MUX
-	bool renewing, renewSent;
+	bool good;               /* the authenticator that is judged */
 #endif
 
 	if
@@ -140,6 +143,9 @@ proctype Endpoint(bool asks; bool holdsBack; chan in; chan queue)
 
 	isOpen = true; opened++;
 	assert(MAY_FLOW);
+#ifdef MUX
+	live = true;
+#endif
 
 	/* The stream. Without mux all that arrives is the application's. */
 	do
@@ -151,16 +157,11 @@ proctype Endpoint(bool asks; bool holdsBack; chan in; chan queue)
 		:: f == eof -> gotEOF = true; break
 #ifdef MUX
 		:: f == alert -> break
-		:: f == data -> assert(isOpen && MAY_FLOW)
-		:: f == request && !renewSent ->
-			if
-			:: SEND(auth_good); renewSent = true
-			:: goto fail                             /* the platform fails */
-			fi
-		:: f == result_ok && renewSent -> renewSent = false
-		:: f == result_no && renewSent -> break
-		:: f == auth_good && renewing -> renewing = false; SEND(result_ok)
-		:: f == auth_bad && renewing -> SEND(result_no); goto closed
+		:: f == data && ADMIT_DATA -> assert(isOpen && MAY_FLOW)
+		:: f == request && ADMIT_REQUEST -> answer = answerOwed
+		:: (f == auth_good || f == auth_bad) && ADMIT_AUTHENTICATOR -> ask = askJudging; good = (f == auth_good)
+		:: f == result_ok && ADMIT_RESULT -> answer = answerDone
+		:: f == result_no && ADMIT_RESULT -> break
 		:: else -> goto fail
 #else
 		:: else -> assert(isOpen && MAY_FLOW)
@@ -168,7 +169,14 @@ proctype Endpoint(bool asks; bool holdsBack; chan in; chan queue)
 		fi
 	:: nfull(queue) && len(queue) < ROOM -> assert(isOpen && MAY_FLOW); queue!data
 #ifdef MUX
-	:: asks && !renewing && len(queue) < ROOM -> renewing = true; SEND(request)
+	:: ask == askDone && len(queue) < ROOM -> ask = askPending; SEND(request)
+	:: answer == answerOwed ->
+		if
+		:: SEND(auth_good); answer = answerSent
+		:: goto fail                                 /* the platform fails */
+		fi
+	:: ask == askJudging && good -> SEND(result_ok); ask = askDone
+	:: ask == askJudging && !good -> SEND(result_no); goto closed
 #endif
 	:: expired = true; isOpen = false; goto fail     /* a verdict has run out */
 	:: break                                         /* the application closes */

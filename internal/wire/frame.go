@@ -96,15 +96,31 @@ func Read(r io.Reader, maxAuthenticator int) (Type, []byte, error) {
 	if _, err := io.ReadFull(r, header[:]); err != nil {
 		return 0, nil, err
 	}
+	t, n, err := ParseHeader(header, maxAuthenticator)
+	if err != nil {
+		return t, nil, err
+	}
+	payload, err := ReadPayload(r, n)
+	return t, payload, err
+}
+
+// ParseHeader decodes a frame's header and checks the length of the payload
+// against the type's cap.
+func ParseHeader(header [HeaderSize]byte, maxAuthenticator int) (Type, int, error) {
 	t := Type(header[0])
 	n := int(binary.BigEndian.Uint32(header[:]) & 0xffffff)
 	most, err := limit(t, maxAuthenticator)
 	if err != nil {
-		return t, nil, err
+		return t, 0, err
 	}
 	if n > most {
-		return t, nil, fmt.Errorf("%w: %v of %d bytes, at most %d", ErrTooLarge, t, n, most)
+		return t, 0, fmt.Errorf("%w: %v of %d bytes, at most %d", ErrTooLarge, t, n, most)
 	}
+	return t, n, nil
+}
+
+// ReadPayload reads the n bytes behind a header, as Read does.
+func ReadPayload(r io.Reader, n int) ([]byte, error) {
 	var payload []byte
 	for len(payload) < n {
 		have, more := len(payload), min(step, n-len(payload))
@@ -113,10 +129,10 @@ func Read(r io.Reader, maxAuthenticator int) (Type, []byte, error) {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
-			return t, nil, err
+			return nil, err
 		}
 	}
-	return t, payload, nil
+	return payload, nil
 }
 
 // Append encodes a frame. A payload above its type's cap is an error.
@@ -128,8 +144,13 @@ func Append(b []byte, t Type, payload []byte) ([]byte, error) {
 	if len(payload) > most {
 		return nil, fmt.Errorf("%w: %v of %d bytes, at most %d", ErrTooLarge, t, len(payload), most)
 	}
-	b = binary.BigEndian.AppendUint32(b, uint32(t)<<24|uint32(len(payload)))
-	return append(b, payload...), nil
+	return append(AppendHeader(b, t, len(payload)), payload...), nil
+}
+
+// AppendHeader encodes the header of a frame whose payload has n bytes, which the
+// caller has compared with the type's cap.
+func AppendHeader(b []byte, t Type, n int) []byte {
+	return binary.BigEndian.AppendUint32(b, uint32(t)<<24|uint32(n))
 }
 
 // EncodeAlert encodes the payload of an ALERT.

@@ -1,0 +1,104 @@
+package expat
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/expat-go/expat/attestation"
+)
+
+// renewing turns re-attestation on, on both sides, and leaves when to the test.
+func renewing(c *Config) { c.Reattest = true }
+
+// openMux returns both ends of a good connection on which frames go on.
+func openMux(t testing.TB, direction string, change ...func(client, server *Config)) (c, s *Conn) {
+	t.Helper()
+	cc, sc := newWorld(t).configs(direction)
+	renewing(cc)
+	renewing(sc)
+	for _, f := range change {
+		f(cc, sc)
+	}
+	c, s, err1, err2 := connect(t, cc, sc)
+	require.NoError(t, errors.Join(err1, err2))
+	require.NotNil(t, c.mux)
+	require.NotNil(t, s.mux)
+	t.Cleanup(func() { _ = c.Close(); _ = s.Close() })
+	return c, s
+}
+
+// E-8: each side asks anew when it likes, both at once too, and knows the latest
+// Result.
+func TestReattest(t *testing.T) {
+	t.Parallel()
+	c, s := openMux(t, mutual)
+	first := []*attestation.Result{c.Peer(), s.Peer()}
+	for range 3 {
+		var wg sync.WaitGroup
+		for _, conn := range []*Conn{c, s} {
+			for range 2 {
+				wg.Go(func() {
+					before := conn.Peer()
+					r, err := conn.Reattest(t.Context())
+					if err != nil || r == before {
+						t.Errorf("%v, %v", r, err)
+					}
+				})
+			}
+		}
+		wg.Wait()
+		echo(t, c, s, "hello")
+		echo(t, s, c, "hello")
+	}
+	for i, conn := range []*Conn{c, s} {
+		require.NotSame(t, first[i], conn.Peer())
+		require.NotEqual(t, first[i].Binding().Binder(), conn.Peer().Binding().Binder())
+		require.Equal(t, first[i].Binding().SPKI(), conn.Peer().Binding().SPKI())
+	}
+}
+
+// Bytes pass unchanged, both ways at once, while both sides ask anew all the time.
+func TestReattestUnderLoad(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	rounds := 0
+	c, s := openMux(t, mutual, func(cc, sc *Config) {
+		for _, cfg := range []*Config{cc, sc} {
+			cfg.ReattestEvery = 5 * time.Millisecond
+			cfg.AfterReattest = func(_ *Conn, r *attestation.Result, err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if r != nil {
+					rounds++
+				}
+			}
+		}
+	})
+	sent := make([]byte, 16<<20)
+	_, _ = rand.Read(sent)
+	var wg sync.WaitGroup
+	for _, pair := range [][2]*Conn{{c, s}, {s, c}} {
+		wg.Go(func() {
+			if _, err := io.Copy(struct{ io.Writer }{pair[0]}, bytes.NewReader(sent)); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			got := make([]byte, len(sent))
+			if n, err := io.ReadFull(pair[1], got); err != nil || !bytes.Equal(sent, got) {
+				t.Errorf("%d bytes: %v", n, err)
+			}
+		})
+	}
+	wg.Wait()
+	mu.Lock()
+	defer mu.Unlock()
+	require.Greater(t, rounds, 4)
+}
