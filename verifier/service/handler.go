@@ -16,8 +16,6 @@ import (
 	"github.com/expat-go/expat/verifier/ear"
 )
 
-type message = cmw.Message
-
 // Handler is the service. It is safe for concurrent use.
 type Handler struct {
 	o        Options
@@ -132,6 +130,15 @@ func (h *Handler) submit(w http.ResponseWriter, r *http.Request) {
 	h.conclude(ctx, w, s, h.o.Now().Sub(began), result, err)
 }
 
+// appraise asks v, whose answer must be for b.
+func appraise(ctx context.Context, v attestation.Verifier, s *session, m *cmw.Message) (*attestation.Result, error) {
+	r, err := v.Appraise(ctx, s.binding, m)
+	if err == nil && !r.Answers(s.binding) {
+		return nil, attestation.ErrWrongResult
+	}
+	return r, err
+}
+
 // errBusy: as many appraisals as allowed are under way.
 var errBusy = errors.New("too many appraisals at a time")
 
@@ -176,7 +183,7 @@ func (h *Handler) undecided(w http.ResponseWriter, reason error) {
 }
 
 // read reads the Evidence of a request, or says by which HTTP status it is refused.
-func read(w http.ResponseWriter, r *http.Request, accepted []string) (*message, int) {
+func read(w http.ResponseWriter, r *http.Request, accepted []string) (*cmw.Message, int) {
 	mediaType := r.Header.Get("Content-Type")
 	base, _, err := mime.ParseMediaType(mediaType)
 	if err != nil {
@@ -193,7 +200,7 @@ func read(w http.ResponseWriter, r *http.Request, accepted []string) (*message, 
 	case err != nil:
 		return nil, http.StatusBadRequest
 	}
-	var m *message
+	var m *cmw.Message
 	if base == "application/cmw+cbor" || base == "application/cmw+json" {
 		m, err = cmw.Decode(body)
 	} else {

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -78,13 +77,4 @@ func (o *Options) fill() error {
 		o.Now = time.Now
 	}
 	return nil
-}
-
-// appraise asks v, whose answer must be for b.
-func appraise(ctx context.Context, v attestation.Verifier, s *session, m *message) (*attestation.Result, error) {
-	r, err := v.Appraise(ctx, s.binding, m)
-	if err == nil && !r.Answers(s.binding) {
-		return nil, attestation.ErrWrongResult
-	}
-	return r, err
 }
