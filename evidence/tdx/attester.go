@@ -72,7 +72,7 @@ func (a *Attester) Attest(ctx context.Context, b attestation.Binding, accept []s
 	if err != nil {
 		return nil, fmt.Errorf("tdx: %w", err)
 	}
-	raw := trimQuote(r.Out)
+	raw := TrimQuote(r.Out)
 	q, err := parseQuote(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCollect, err)

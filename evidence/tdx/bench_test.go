@@ -11,7 +11,7 @@ import (
 
 // BenchmarkExtract and BenchmarkLibrary verify the same real quote, offline.
 func BenchmarkExtract(b *testing.B) {
-	x, value, roots := extractor(b, lenient), encoded(b, trimQuote(testdata.RawQuote), nil), IntelRoots()
+	x, value, roots := extractor(b, lenient), encoded(b, TrimQuote(testdata.RawQuote), nil), IntelRoots()
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := x.Extract(context.Background(), MediaType, value, roots, realTime4); err != nil {

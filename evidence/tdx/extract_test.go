@@ -32,7 +32,7 @@ func TestReal(t *testing.T) {
 			"6369b9c9a3b791ebcbdc5a0bb9536cfb57f50df2b393b33c8b29616d3568baa61f4b59dc6092e31ea8764bcbdfc69f20", "1.11",
 		},
 	} {
-		claims, err := extractor(t, lenient).Extract(context.Background(), MediaType, encoded(t, trimQuote(c.raw), nil), IntelRoots(), c.now)
+		claims, err := extractor(t, lenient).Extract(context.Background(), MediaType, encoded(t, TrimQuote(c.raw), nil), IntelRoots(), c.now)
 		require.NoError(t, err, name)
 		require.Equal(t, Platform, claims.Platform)
 		require.Equal(t, evidence.ReportData, claims.Form)
@@ -45,7 +45,7 @@ func TestReal(t *testing.T) {
 		require.Equal(t, evidence.DebugDisabledSinceBoot, claims.Debug)
 		require.Equal(t, evidence.KeyNamedBySoftware, claims.Key)
 		require.Empty(t, claims.Findings)
-		_, err = extractor(t, Options{}).Extract(context.Background(), MediaType, encoded(t, trimQuote(c.raw), nil), IntelRoots(), c.now)
+		_, err = extractor(t, Options{}).Extract(context.Background(), MediaType, encoded(t, TrimQuote(c.raw), nil), IntelRoots(), c.now)
 		step(t, err, evidence.ErrChain, "collateral", ErrNoCollateral)
 	}
 }

@@ -16,7 +16,7 @@ import (
 // FuzzExtract: whatever arrives, what is accepted has the signed part of the real
 // quote, and every refusal says its reason.
 func FuzzExtract(f *testing.F) {
-	good := encoded(f, trimQuote(testdata.RawQuote), nil)
+	good := encoded(f, TrimQuote(testdata.RawQuote), nil)
 	if len(good) == 0 {
 		f.Fatal("no seeds")
 	}
@@ -51,11 +51,11 @@ func FuzzExtract(f *testing.F) {
 func FuzzQuote(f *testing.F) {
 	for _, raw := range [][]byte{testdata.RawQuote, testdata.RawQuoteV5} {
 		f.Add(raw)
-		f.Add(trimQuote(raw))
+		f.Add(TrimQuote(raw))
 		f.Add(changed(raw, atAuth))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		require.True(t, bytes.HasPrefix(b, trimQuote(b)))
+		require.True(t, bytes.HasPrefix(b, TrimQuote(b)))
 		p, err := parse(b)
 		if err != nil {
 			require.NotErrorIs(t, err, ErrLibrary, "the library panics")
@@ -64,7 +64,7 @@ func FuzzQuote(f *testing.F) {
 		}
 		policy := Policy{MRSEAM: [][]byte{make([]byte, mrSize)}}
 		policy.judge(p.quote)
-		require.Equal(t, trimQuote(b), b)
+		require.Equal(t, TrimQuote(b), b)
 		require.Len(t, p.claims().ReportData, 64)
 		require.NotErrorIs(t, p.verify(nil, IntelRoots(), realTime4), ErrLibrary, "the library panics")
 	})

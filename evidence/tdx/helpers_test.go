@@ -77,7 +77,7 @@ func newIntel(t testing.TB) *intel {
 	t.Helper()
 	now := time.Now().Truncate(time.Second)
 	f := &intel{now: now, crlThis: now.Add(-time.Hour), crlNext: now.Add(24 * time.Hour), jsonNext: now.Add(24 * time.Hour)}
-	real, err := parse(trimQuote(testdata.RawQuote))
+	real, err := parse(TrimQuote(testdata.RawQuote))
 	require.NoError(t, err)
 	var sgx []pkix.Extension
 	for _, e := range real.chain.PCKCertificate.Extensions {
@@ -174,7 +174,7 @@ func sign(t testing.TB, key *ecdsa.PrivateKey, message []byte) []byte {
 // quote is the real quote with other report data, certified by this vendor.
 func (f *intel) quote(t testing.TB, reportData []byte) []byte {
 	t.Helper()
-	decoded, err := abi.QuoteToProto(trimQuote(testdata.RawQuote))
+	decoded, err := abi.QuoteToProto(TrimQuote(testdata.RawQuote))
 	require.NoError(t, err)
 	q := decoded.(*pb.QuoteV4)
 	q.TdQuoteBody.ReportData = bytes.Clone(reportData)

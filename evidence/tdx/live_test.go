@@ -74,7 +74,7 @@ func dial(t *testing.T, a attestation.Attester, v attestation.Verifier) (*attest
 // common pins what the real quote measures.
 func (f *intel) common(t testing.TB) verifier.Policy {
 	t.Helper()
-	p, err := parse(trimQuote(testdata.RawQuote))
+	p, err := parse(TrimQuote(testdata.RawQuote))
 	require.NoError(t, err)
 	reference := map[string][][]byte{}
 	for _, m := range p.claims().Measurements {
@@ -213,7 +213,7 @@ func TestFindings(t *testing.T) {
 // TestServiceDomains: a service domain that is bound to a domain is part of it.
 func TestServiceDomains(t *testing.T) {
 	t.Parallel()
-	p, err := parse(trimQuote(testdata.RawQuoteV5))
+	p, err := parse(TrimQuote(testdata.RawQuoteV5))
 	require.NoError(t, err)
 	bound := *p.quote
 	bound.body = bytes.Clone(bound.body)

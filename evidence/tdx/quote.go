@@ -115,8 +115,9 @@ func (c *cursor) certification(kind uint16) {
 	c.size()
 }
 
-// trimQuote cuts off what a kernel may leave after a quote in its buffer.
-func trimQuote(raw []byte) []byte {
+// TrimQuote cuts off what a kernel may leave after a quote in its buffer, by the
+// lengths in the quote. What is no quote is left as it is.
+func TrimQuote(raw []byte) []byte {
 	c := &cursor{rest: raw}
 	header := c.take(headerSize)
 	if c.bad {

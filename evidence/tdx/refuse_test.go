@@ -50,7 +50,7 @@ func TestRealChanged(t *testing.T) {
 		"version 4": {testdata.RawQuote, realTime4, atSigned},
 		"version 5": {testdata.RawQuoteV5, realTime5, headerSize + 6 + body15Size},
 	} {
-		x, raw, roots := extractor(t, lenient), trimQuote(c.raw), IntelRoots()
+		x, raw, roots := extractor(t, lenient), TrimQuote(c.raw), IntelRoots()
 		places := []int{c.signed + 4, c.signed + 4 + sigSize, c.signed + 4 + atQE - atSig, c.signed + 4 + atQESig - atSig, c.signed + 4 + atAuth + 2 - atSig}
 		for i := range c.signed {
 			places = append(places, i)
@@ -172,7 +172,7 @@ func TestChainProfile(t *testing.T) {
 // and a panic that happens all the same is an error.
 func TestGuard(t *testing.T) {
 	t.Parallel()
-	q := trimQuote(testdata.RawQuote)
+	q := TrimQuote(testdata.RawQuote)
 	authLies := bytes.Clone(q)
 	binary.LittleEndian.PutUint16(authLies[atAuth:], 0xffff)
 	sizeLies := bytes.Clone(q)

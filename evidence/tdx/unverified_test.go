@@ -16,9 +16,9 @@ import (
 // TestParseUnverified compares with what the library reads of the real quotes.
 func TestParseUnverified(t *testing.T) {
 	t.Parallel()
-	u, err := ParseUnverified(encoded(t, trimQuote(testdata.RawQuote), nil))
+	u, err := ParseUnverified(encoded(t, TrimQuote(testdata.RawQuote), nil))
 	require.NoError(t, err)
-	decoded, err := abi.QuoteToProto(trimQuote(testdata.RawQuote))
+	decoded, err := abi.QuoteToProto(TrimQuote(testdata.RawQuote))
 	require.NoError(t, err)
 	want := decoded.(*pb.QuoteV4)
 	q, body := u.Quote, want.TdQuoteBody
@@ -66,7 +66,7 @@ func TestParseUnverified(t *testing.T) {
 // The body of TDX 1.5 has two fields more.
 func TestParseUnverified15(t *testing.T) {
 	t.Parallel()
-	u, err := ParseUnverified(encoded(t, trimQuote(testdata.RawQuoteV5), nil))
+	u, err := ParseUnverified(encoded(t, TrimQuote(testdata.RawQuoteV5), nil))
 	require.NoError(t, err)
 	require.Equal(t, uint16(5), u.Quote.Version)
 	require.Len(t, u.Quote.MRServiceTD, 48)

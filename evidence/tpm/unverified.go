@@ -24,6 +24,7 @@ type Unverified struct {
 
 // PublicArea is a TPMT_PUBLIC (TPM 2.0 Library, Part 2).
 type PublicArea struct {
+	Size       int    // in bytes
 	Name       []byte // as computed of it: algorithm and digest
 	Attributes []string
 	Policy     []byte // authPolicy, empty if there is none
@@ -34,6 +35,7 @@ type PublicArea struct {
 
 // Statement is a TPMS_ATTEST with its TPMT_SIGNATURE.
 type Statement struct {
+	Size      int    // of the TPMS_ATTEST, in bytes
 	Type      string // "certification" or "quote"
 	Signer    []byte // qualified Name of the key that signed
 	ExtraData []byte // the binder
@@ -53,6 +55,7 @@ type Statement struct {
 
 // EventLog is the log of what was measured into PCRs.
 type EventLog struct {
+	Size     int  // in bytes
 	Locality byte // of the startup of the TPM
 	Events   []Event
 }
@@ -76,8 +79,10 @@ func ParseUnverified(value []byte) (*Unverified, error) {
 		AK: p.ak.describe(), AKParent: p.Parent, Chain: p.chain, Key: p.key.describe(), PCRs: p.PCRs,
 		Certification: p.certify.describe(p.certifySignature), Quote: p.quote.describe(p.quoteSignature),
 	}
+	u.AK.Size, u.Key.Size, u.Certification.Size, u.Quote.Size = len(p.AK), len(p.report.Key), len(p.Certify), len(p.report.Quote)
 	if p.log != nil {
 		u.EventLog = p.log.describe()
+		u.EventLog.Size = len(p.report.EventLog)
 	}
 	return u, nil
 }

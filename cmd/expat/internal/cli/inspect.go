@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/expat-go/expat/cmd/expat/internal/inspect"
-	"github.com/expat-go/expat/cmd/expat/internal/show"
 	"github.com/expat-go/expat/cmd/expat/internal/state"
 )
 
@@ -20,13 +19,13 @@ func newInspect() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect FILE|-",
 		Short: "Say what a request, authenticator, CMW or Evidence is; verifies nothing",
-		Long: `inspect says what is in a file, or with - in standard input: an authenticator or a
-request, a CMW in CBOR or JSON, or Evidence (simulated TEE, TPM, SEV-SNP report, TDX
-quote), in binary, hex or base64, at most 256 KiB.
+		Long: `inspect says what is in a file, or with - in standard input, field by field: a
+request or an authenticator (RFC 9261), a CMW in CBOR or JSON, or Evidence (token of a
+simulated TEE, TPM, SEV-SNP report, TDX quote), in binary, hex or base64, at most 256 KiB.
 
-NOTHING IS VERIFIED HERE: anyone can have made these bytes. The claims of Evidence are
-shown where its signature leads to a root: AMD's and Intel's are known, others are
-named with --root. That says nothing of the connection it was made for.`,
+NOTHING IS VERIFIED HERE: anyone can have made these bytes. Of Evidence it is also said
+whether its signature leads to a root: AMD's and Intel's are known, others are named
+with --root. That says nothing of the connection it was made for.`,
 		Example: `  expat inspect request.bin
   expat inspect --root /tmp/expat/simulated-root.pem - < token.hex`,
 		Args: cobra.ExactArgs(1),
@@ -57,7 +56,7 @@ named with --root. That says nothing of the connection it was made for.`,
 		if asJSON {
 			return writeJSON(cmd.OutOrStdout(), r)
 		}
-		return writeInspected(cmd.OutOrStdout(), r, "")
+		return r.WriteText(cmd.OutOrStdout())
 	})
 	flags := cmd.Flags()
 	flags.StringArrayVar(&roots, "root", nil, "`FILE` of roots of Evidence in PEM; may be given again")
@@ -77,29 +76,4 @@ func readInput(name string, stdin io.Reader) ([]byte, error) {
 		stdin = f
 	}
 	return io.ReadAll(io.LimitReader(stdin, inspect.MaxInput+1))
-}
-
-func writeInspected(w io.Writer, r *inspect.Report, indent string) error {
-	head := fmt.Sprintf("%s, %d bytes", r.Kind, r.Size)
-	if r.Encoding != "" && r.Encoding != "binary" {
-		head += ", from " + r.Encoding
-	}
-	if _, err := fmt.Fprintf(w, "%s%s\n", indent, show.Line(head, 0)); err != nil {
-		return err
-	}
-	for _, f := range r.Fields {
-		if _, err := fmt.Fprintf(w, "%s  %-24s %s\n", indent, show.Line(f.Name, 0), show.Line(f.Value, 0)); err != nil {
-			return err
-		}
-	}
-	for _, p := range r.Parts {
-		if err := writeInspected(w, p, indent+"  "); err != nil {
-			return err
-		}
-	}
-	if indent != "" {
-		return nil
-	}
-	_, err := fmt.Fprintf(w, "%s\n", r.Note)
-	return err
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -19,10 +18,15 @@ import (
 
 // platform reads the Evidence of one platform.
 type platform struct {
-	name      string
+	name, about string
+	// describe shows every field of Evidence, unverified.
+	describe  func(value []byte) (*Report, error)
 	extractor evidence.Extractor
 	roots     *x509.CertPool
-	wrap      func([]byte) [][]byte // puts a raw report into the Evidence format
+	begins    func([]byte) bool // tells Evidence, or a raw report, by how it begins
+	// wrap puts a raw report into the Evidence format. Nil: there is none, and the
+	// roots are not those of a maker that is known here.
+	wrap func([]byte) []byte
 }
 
 // snpReportSize is the size of an attestation report of the SEV-SNP ABI, in bytes.
@@ -41,30 +45,69 @@ func platforms(o Options) []platform {
 	if len(o.Roots) == 0 {
 		roots = sevsnp.AMDRoots() // of no use to the others, which must have some
 	}
-	same := func(b []byte) [][]byte { return [][]byte{b} }
 	out := []platform{
-		{"simulated TEE: EAT", simulated.Extractor{}, roots, same},
-		{"TPM 2.0", tpm.Extractor{}, roots, same},
+		{
+			name:     "a simulated TEE",
+			about:    "A token (EAT, RFC 9711) in which a simulated TEE describes itself, for tests. It proves nothing about hardware.",
+			describe: simulatedReport, extractor: simulated.Extractor{}, roots: roots, begins: beginsToken,
+		},
+		{
+			name:     "a TPM 2.0",
+			about:    "What a TPM says of the boot of its machine (quote) and of a key that it holds (certification), signed by its attestation key.",
+			describe: tpmReport, extractor: tpm.Extractor{}, roots: roots, begins: beginsTPM,
+		},
 	}
 	if x, err := sevsnp.New(sevsnp.Options{Policy: sevsnp.Policy{AcceptVulnerableFirmware: true}, AcceptRevoked: true}); err == nil {
-		out = append(out, platform{"AMD SEV-SNP", x, sevsnp.AMDRoots(), func(b []byte) [][]byte {
-			if len(b) != snpReportSize {
-				return same(b)
-			}
-			return [][]byte{wrap(b)}
-		}})
+		out = append(out, platform{
+			name:     "AMD SEV-SNP",
+			about:    "What the firmware of an AMD processor says of one SEV-SNP guest: what was launched, under which policy, on which chip.",
+			describe: snpReport, extractor: x, roots: sevsnp.AMDRoots(), begins: beginsSNP, wrap: wrapReport,
+		})
 	}
 	if x, err := tdx.New(tdx.Options{AcceptUnknownTCB: true}); err == nil {
-		out = append(out, platform{"Intel TDX", x, tdx.IntelRoots(), func(b []byte) [][]byte {
-			if len(b) < 4 || !tdxQuote[string(b[:4])] {
-				return same(b)
-			}
-			// The kernel pads quotes with zeros, of which one may belong to the quote.
-			bare := bytes.TrimRight(b, "\x00")
-			return [][]byte{wrap(b), wrap(bare), wrap(append(bytes.Clone(bare), 0))}
-		}})
+		out = append(out, platform{
+			name:     "Intel TDX",
+			about:    "What the TDX module and the quoting enclave say of one trust domain: what was launched, what it has measured since, on which platform.",
+			describe: tdxReport, extractor: x, roots: tdx.IntelRoots(), begins: beginsTDX, wrap: wrapQuote,
+		})
 	}
 	return out
+}
+
+func beginsToken(b []byte) bool { return b[0] == 0xd2 } // COSE_Sign1, tag 18
+
+// beginsTPM tells a map of 9 or 10 items, from key 1.
+func beginsTPM(b []byte) bool { return len(b) > 1 && (b[0] == 0xa9 || b[0] == 0xaa) && b[1] == 1 }
+
+// message12 tells a map of one item or two whose first is a long byte string.
+func message12(b []byte) bool {
+	return len(b) > 9 && (b[0] == 0xa1 || b[0] == 0xa2) && b[1] == 1 && b[2] == 0x59
+}
+
+func beginsSNP(b []byte) bool {
+	raw := len(b) == snpReportSize && b[0] > 0 && bytes.Equal(b[1:4], []byte{0, 0, 0}) // version
+	return raw || (message12(b) && b[3] == snpReportSize>>8 && b[4] == snpReportSize&0xff)
+}
+
+func beginsTDX(b []byte) bool {
+	return (len(b) >= 4 && tdxQuote[string(b[:4])]) || (message12(b) && tdxQuote[string(b[5:9])])
+}
+
+// wrapReport makes Evidence of a raw report of SEV-SNP.
+func wrapReport(b []byte) []byte {
+	if b[0] == 0xa1 || b[0] == 0xa2 {
+		return b
+	}
+	return wrap(b)
+}
+
+// wrapQuote makes Evidence of a raw quote of TDX, after which kernels leave the rest
+// of their buffer.
+func wrapQuote(b []byte) []byte {
+	if b[0] == 0xa1 || b[0] == 0xa2 {
+		return b
+	}
+	return wrap(tdx.TrimQuote(b))
 }
 
 // wrap makes Evidence of a raw report, without certificates or collateral.
@@ -76,51 +119,49 @@ func wrap(raw []byte) []byte {
 	return wrapped
 }
 
-// inspect shows the claims of Evidence, nil if it is not of the platform's form.
-func (p platform) inspect(ctx context.Context, value []byte, at time.Time) *Report {
-	claims, err := p.extractor.Extract(ctx, p.extractor.MediaTypes()[0], value, p.roots, at)
-	if errors.Is(err, evidence.ErrFormat) || ctx.Err() != nil {
-		return nil
+// inspect reads Evidence or a raw report.
+func (p platform) inspect(ctx context.Context, b []byte, at time.Time) (*Report, error) {
+	value := b
+	if p.wrap != nil {
+		value = p.wrap(b)
 	}
-	r := &Report{Kind: "Evidence of " + p.name, Note: NothingVerified, Size: len(value)}
+	r, err := p.read(ctx, value, at)
 	if err != nil {
-		r.add("form", "good")
-		r.add("claims", "not shown: %v", err)
-		r.add("hint", "give the roots of its maker with --root, and a time at which it was valid with --at")
-		return r
+		return nil, &MalformedError{"Evidence of " + p.name, err}
 	}
-	r.Note = NothingVerified + " " + signedOnly
-	r.claims(claims)
-	return r
+	r.Size = len(b)
+	return r, nil
 }
 
-func (r *Report) claims(c *evidence.Claims) {
-	r.add("platform", "%s", c.Platform)
-	r.add("bound by", "%v", c.Form)
-	for _, f := range []struct {
-		name  string
-		value []byte
-	}{
-		{"binder", c.Binder}, {"key hash", c.KeyHash}, {"report data", c.ReportData}, {"certified key", c.SPKI},
-		{"instance", c.Instance}, {"vendor", c.Vendor}, {"hardware model", c.HardwareModel},
-	} {
-		if len(f.value) > 0 {
-			r.add(f.name, "%x", f.value)
+// read shows what Evidence says, and then whether its signature leads to a root.
+func (p platform) read(ctx context.Context, value []byte, at time.Time) (*Report, error) {
+	r, err := p.describe(value)
+	if err != nil {
+		return nil, err
+	}
+	r.Kind, r.About, r.Size = "Evidence of "+p.name, p.about, len(value)
+	claims, err := p.extractor.Extract(ctx, p.extractor.MediaTypes()[0], value, p.roots, at)
+	if err != nil {
+		r.add("signature", "not shown to be good: %v", err)
+		switch {
+		case p.wrap == nil:
+			r.add("hint", "give the roots of its maker with --root, and a time at which they held with --at")
+		case errors.Is(err, sevsnp.ErrExpired), errors.Is(err, tdx.ErrExpired):
+			r.add("hint", "give a time at which its certificates were valid with --at")
 		}
+		return r, nil
 	}
-	r.add("debug", "%v", c.Debug)
-	r.add("key", "%v", c.Key)
-	for _, s := range c.Software {
-		r.add("software", "%s %s", s.Name, s.Version)
+	r.Note = NothingVerified + " " + signedOnly
+	r.add("signature", "leads to a root, at the time given")
+	r.add("signer", "certificate %x, key %x", claims.Signer.Serial, claims.Signer.KeyID)
+	if !claims.Signer.NotAfter.IsZero() {
+		r.add("signer ends", "%s", claims.Signer.NotAfter.UTC().Format(time.RFC3339))
 	}
-	for _, m := range c.Measurements {
-		r.add("measurement", "%s %s %x", m.Name, m.Algorithm, m.Digest)
+	r.add("bound by", "%v", claims.Form)
+	r.add("debug", "%v", claims.Debug)
+	r.add("key", "%v", claims.Key)
+	for _, f := range claims.Findings {
+		r.add("finding", "%s: want %s, got %s", f.Check, f.Want, f.Got)
 	}
-	r.add("signer", "certificate %x, key %x", c.Signer.Serial, c.Signer.KeyID)
-	if !c.Signer.NotAfter.IsZero() {
-		r.add("signer ends", "%s", c.Signer.NotAfter.UTC().Format(time.RFC3339))
-	}
-	for _, f := range c.Findings {
-		r.add("finding", "%s", fmt.Sprintf("%s: want %s, got %s", f.Check, f.Want, f.Got))
-	}
+	return r, nil
 }
