@@ -227,8 +227,12 @@ func (s *state) addSVN(step string, key mkey, raw cbor.RawMessage, o *Options) e
 	if err := decode(step, raw, &svn); err != nil {
 		return err
 	}
-	exact := svn.Value.Type() == comid.ExactValueType
-	return s.addSoftware(step, key, software{version: svn.Value.String(), exact: exact}, o)
+	switch t := svn.Value.Type(); t { // the library takes any type that it knows
+	case comid.ExactValueType, comid.MinValueType:
+		return s.addSoftware(step, key, software{version: svn.Value.String(), exact: t == comid.ExactValueType}, o)
+	default:
+		return fail(ErrFormat, step, fmt.Sprintf("svn of %q is a %s", key.text, t))
+	}
 }
 
 func (s *state) addSoftware(step string, key mkey, v software, o *Options) error {
