@@ -61,16 +61,25 @@ func Claim(environment, name string, want any) Demand {
 	}
 }
 
-// meets judges a verdict by all demands. No verdict meets nothing, and a nil
-// Demand is met by none.
-func meets(r *attestation.Result, demands []Demand) error {
-	if r == nil {
-		return ErrNotAttested
-	}
+// complete finds a Demand that is nil: nobody meets it.
+func complete(demands []Demand) error {
 	for i, demand := range demands {
 		if demand == nil {
 			return fmt.Errorf("%w: demand %d is nil", ErrConfig, i)
 		}
+	}
+	return nil
+}
+
+// meets judges a verdict by all demands. No verdict meets nothing.
+func meets(r *attestation.Result, demands []Demand) error {
+	if r == nil {
+		return ErrNotAttested
+	}
+	if err := complete(demands); err != nil {
+		return err
+	}
+	for _, demand := range demands {
 		if err := demand(r); err != nil {
 			return fmt.Errorf("%w: %w", ErrDemand, err)
 		}

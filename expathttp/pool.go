@@ -39,6 +39,9 @@ func (t *Transport) connection(ctx context.Context, addr string) (*clientConn, e
 	if len(demands) > 0 && t.cfg.Verifier == nil {
 		return nil, fmt.Errorf("%w: the Config has no Verifier, so no demand can be met", ErrNotAttested)
 	}
+	if err := complete(demands); err != nil {
+		return nil, err
+	}
 	for unfit := 0; ; {
 		candidates, added := t.pool.candidates(addr, len(demands) == 0)
 		for _, c := range candidates {
