@@ -107,7 +107,6 @@ func NewNetworkJWKS(rawURL string, o NetworkOptions) (*NetworkJWKS, error) {
 	}
 	client := &http.Client{
 		Transport: o.Transport,
-		Timeout:   o.Timeout,
 		// A redirect would move trust to another origin.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
