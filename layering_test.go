@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"verifier":                  {"attestation", "cmw", "evidence"},
 	"verifier/ear":              {"attestation"},
 	"verifier/passport":         {"attestation", "cmw", "verifier/ear"},
+	"verifier/corim":            {"evidence", "verifier", "verifier/policy"},
 	"verifier/policy":           {"attestation", "cmw", "evidence", "verifier"},
 	"verifier/policy/platforms": {"evidence", "evidence/fetch", "evidence/sevsnp", "evidence/simulated", "evidence/tdx", "evidence/tpm", "verifier/policy"},
 	"expathttp":                 {".", "attestation"},
