@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -33,7 +33,7 @@ func decodeObject(data []byte) (map[string]any, error) {
 	if object == nil {
 		return nil, errors.New("not a JSON object, but null")
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+	if rest := bytes.TrimLeft(data[d.InputOffset():], " \t\r\n"); len(rest) > 0 {
 		return nil, errors.New("more than one JSON object")
 	}
 	return object, nil
@@ -41,8 +41,11 @@ func decodeObject(data []byte) (map[string]any, error) {
 
 // level is an object or array that is open.
 type level struct {
-	names  map[string]bool // nil for an array
+	object bool
 	inName bool            // the next string is a member name
+	first  [8][]byte       // the first member names,
+	number int             // how many of them there are,
+	others map[string]bool // and those that follow
 }
 
 // checkShape looks at nesting and member names only. Text that is not JSON may
@@ -57,10 +60,8 @@ func checkShape(data []byte) error {
 			if depth == maxDepth {
 				return fmt.Errorf("nested deeper than %d levels", maxDepth)
 			}
-			open[depth] = level{}
-			if data[i] == '{' {
-				open[depth] = level{names: make(map[string]bool), inName: true}
-			}
+			object := data[i] == '{'
+			open[depth] = level{object: object, inName: object}
 			depth++
 		case '}', ']':
 			if depth == 0 {
@@ -68,7 +69,7 @@ func checkShape(data []byte) error {
 			}
 			depth--
 		case ',':
-			top.inName = top.names != nil
+			top.inName = top.object
 		case ':':
 			top.inName = false
 		case '"':
@@ -87,18 +88,30 @@ func checkShape(data []byte) error {
 	return nil
 }
 
-// add notes a member name, a JSON string with its quotes.
+// add notes a member name, a JSON string with its quotes. Most objects have few names,
+// which are compared one by one; a map serves those that a hostile one has.
 func (l *level) add(quoted []byte) error {
-	name := string(quoted[1 : len(quoted)-1])
+	name := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(quoted, '\\') >= 0 {
-		if err := json.Unmarshal(quoted, &name); err != nil {
+		var unescaped string
+		if err := json.Unmarshal(quoted, &unescaped); err != nil {
 			return errors.New("a member name is not a JSON string")
 		}
+		name = []byte(unescaped)
 	}
-	if l.names[name] {
+	same := func(other []byte) bool { return bytes.Equal(name, other) }
+	if slices.ContainsFunc(l.first[:l.number], same) || l.others[string(name)] {
 		return errors.New("a member name occurs twice")
 	}
-	l.names[name] = true
+	if l.number < len(l.first) {
+		l.first[l.number] = name
+		l.number++
+		return nil
+	}
+	if l.others == nil {
+		l.others = make(map[string]bool)
+	}
+	l.others[string(name)] = true
 	return nil
 }
 
