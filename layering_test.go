@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"verifier/ear":              {"attestation"},
 	"verifier/passport":         {"attestation", "cmw", "verifier/ear"},
 	"verifier/corim":            {"evidence", "verifier", "verifier/policy"},
+	"verifier/celrules":         {"evidence", "verifier"},
 	"verifier/policy":           {"attestation", "cmw", "evidence", "verifier"},
 	"verifier/policy/platforms": {"evidence", "evidence/fetch", "evidence/sevsnp", "evidence/simulated", "evidence/tdx", "evidence/tpm", "verifier/policy"},
 	"expathttp":                 {".", "attestation"},

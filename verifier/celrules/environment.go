@@ -48,14 +48,9 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	)
 })
 
-// atLeast is the function at_least.
+// atLeast is the function at_least. CEL calls it with strings only, as declared.
 func atLeast(version, lowest ref.Val) ref.Val {
-	a, aOK := version.Value().(string)
-	b, bOK := lowest.Value().(string)
-	if !aOK || !bOK {
-		return types.MaybeNoSuchOverloadErr(version)
-	}
-	order, err := verifier.CompareVersions(a, b)
+	order, err := verifier.CompareVersions(string(version.(types.String)), string(lowest.(types.String)))
 	if err != nil {
 		return types.WrapErr(err)
 	}
