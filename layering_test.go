@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"evidence/tpm":              {"attestation", "cmw", "evidence", "internal/detcbor"},
 	"evidence/tpm/enroll":       {"evidence", "evidence/tpm"},
 	"evidence/tdx":              {"attestation", "cmw", "evidence", "evidence/fetch", "internal/detcbor", "internal/tsm"},
-	"evidence/evidencetest":     {"attestation", "authenticator", "cmw", "internal/testca"},
+	"evidence/evidencetest":     {".", "attestation", "authenticator", "cmw", "internal/testca"},
 	"verifier":                  {"attestation", "cmw", "evidence"},
 	"verifier/ear":              {"attestation"},
 	"verifier/passport":         {"attestation", "cmw", "verifier/ear"},

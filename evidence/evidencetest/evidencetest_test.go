@@ -67,3 +67,27 @@ func TestExchange(t *testing.T) {
 	require.Nil(t, m)
 	require.True(t, b.Valid())
 }
+
+func TestAttestNewKey(t *testing.T) {
+	t.Parallel()
+	b, value, err := evidencetest.AttestNewKey(context.Background(), attester{})
+	require.NoError(t, err)
+	require.True(t, b.Valid())
+	require.Equal(t, []byte("x"), value)
+	broken := errors.New("broken")
+	_, value, err = evidencetest.AttestNewKey(context.Background(), attester{broken})
+	require.ErrorIs(t, err, broken)
+	require.Nil(t, value)
+}
+
+// The client is told of a server that attests, and of one that cannot.
+func TestDial(t *testing.T) {
+	t.Parallel()
+	seen := new(acceptor)
+	_, err := evidencetest.Dial(context.Background(), attester{}, seen)
+	require.ErrorIs(t, err, attestation.ErrRejected)
+	require.True(t, seen.seen.Valid())
+	_, err = evidencetest.Dial(context.Background(), attester{errors.New("broken")}, new(acceptor))
+	require.Error(t, err)
+	require.NotErrorIs(t, err, attestation.ErrRejected)
+}

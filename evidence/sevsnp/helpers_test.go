@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/binary"
@@ -24,7 +22,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/expat-go/expat/attestation"
-	"github.com/expat-go/expat/authenticator"
 	"github.com/expat-go/expat/evidence"
 	"github.com/expat-go/expat/evidence/evidencetest"
 	"github.com/expat-go/expat/internal/detcbor"
@@ -189,23 +186,10 @@ func extractor(t testing.TB, p Policy) *Extractor {
 	return x
 }
 
-func identity(t testing.TB) *authenticator.Identity {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	id, err := evidencetest.Identity(key)
-	require.NoError(t, err)
-	return id
-}
-
 // attest returns the Evidence of an Attester and the Binding it is for.
 func attest(t testing.TB, a attestation.Attester) (attestation.Binding, []byte, error) {
 	t.Helper()
-	b, m, err := evidencetest.Attest(context.Background(), crypto.SHA256, identity(t), a)
-	if err != nil {
-		return b, nil, err
-	}
-	return b, m.Leaves()[0].Value, nil
+	return evidencetest.AttestNewKey(context.Background(), a)
 }
 
 func (a *amd) extract(t testing.TB, value []byte) (*evidence.Claims, error) {

@@ -3,7 +3,6 @@ package tdx
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -26,7 +25,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/expat-go/expat/attestation"
-	"github.com/expat-go/expat/authenticator"
 	"github.com/expat-go/expat/evidence"
 	"github.com/expat-go/expat/evidence/evidencetest"
 	"github.com/expat-go/expat/internal/detcbor"
@@ -262,23 +260,10 @@ func (f *intel) extract(t testing.TB, x *Extractor, value []byte) (*evidence.Cla
 	return x.Extract(context.Background(), MediaType, value, f.roots(), f.now)
 }
 
-func identity(t testing.TB) *authenticator.Identity {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	id, err := evidencetest.Identity(key)
-	require.NoError(t, err)
-	return id
-}
-
 // attest returns the Evidence of an Attester and the Binding it is for.
 func attest(t testing.TB, a attestation.Attester) (attestation.Binding, []byte, error) {
 	t.Helper()
-	b, m, err := evidencetest.Attest(context.Background(), crypto.SHA256, identity(t), a)
-	if err != nil {
-		return b, nil, err
-	}
-	return b, m.Leaves()[0].Value, nil
+	return evidencetest.AttestNewKey(context.Background(), a)
 }
 
 // step requires an evidence.Error of that reason, step and cause.

@@ -3,14 +3,8 @@ package tdx
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
-	"io"
-	"net"
 	"os"
 	"testing"
 	"time"
@@ -21,55 +15,12 @@ import (
 	"github.com/google/go-tdx-guest/testing/testdata"
 	"github.com/stretchr/testify/require"
 
-	"github.com/expat-go/expat"
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/evidence"
-	"github.com/expat-go/expat/internal/testca"
+	"github.com/expat-go/expat/evidence/evidencetest"
 	"github.com/expat-go/expat/internal/tsm"
 	"github.com/expat-go/expat/verifier"
 )
-
-// dial runs a server that attests with a on loopback, sends it a word, and returns
-// what the client learned of it.
-func dial(t *testing.T, a attestation.Attester, v attestation.Verifier) (*attestation.Result, error) {
-	t.Helper()
-	ca, err := testca.New("live", time.Now())
-	require.NoError(t, err)
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	cert, err := ca.Leaf(key, time.Now(), "server.test")
-	require.NoError(t, err)
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	ln := expat.NewListener(tcp, &expat.Config{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}, Attester: a})
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.Copy(conn, conn)
-			_ = conn.Close()
-		}
-	}()
-	defer func() { _ = ln.Close(); <-served }()
-	conn, err := expat.Dial(context.Background(), "tcp", ln.Addr().String(), &expat.Config{
-		TLS: &tls.Config{RootCAs: ca.Pool(), ServerName: "server.test"}, Verifier: v,
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	_, err = conn.Write([]byte("word"))
-	require.NoError(t, err)
-	word := make([]byte, 4)
-	_, err = io.ReadFull(conn, word)
-	require.NoError(t, err)
-	require.Equal(t, "word", string(word))
-	return conn.Peer(), nil
-}
 
 // common pins what the real quote measures.
 func (f *intel) common(t testing.TB) verifier.Policy {
@@ -121,7 +72,7 @@ func TestLive(t *testing.T) {
 		require.NoError(t, err, name)
 		a, err := NewAttester(AttesterOptions{Client: platform.client(t), Collateral: f.collateral(t)})
 		require.NoError(t, err)
-		r, err := dial(t, a, v)
+		r, err := evidencetest.Dial(context.Background(), a, v)
 		if c.want == nil {
 			require.NoError(t, err, name)
 			require.Equal(t, attestation.TierAffirming, r.Tier())
