@@ -3,8 +3,8 @@
 // An [Appraiser] is a Verifier for one attesting environment. It has a [Policy]
 // of reference values and the [evidence.Extractor] of each platform it is to
 // understand; it judges [evidence.Claims] and knows no platform. [NewDispatch]
-// puts several Verifiers behind one, and [NewCollection] judges a device of several
-// environments, each by its own.
+// puts several Verifiers behind one, [NewCollection] judges a device of several
+// environments, each by its own, and [NewQuorum] has several judge one message.
 //
 // The order of the checks is fixed:
 //

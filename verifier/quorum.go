@@ -59,7 +59,7 @@ type quorum struct {
 // [attestation.ErrMalformed].
 //
 // The Result has the shortest lifetime of those who said yes, their Appraisals,
-// each called by the member's name, "/" and what the member calls it, and one
+// each called by the member's name, "/" and what the member calls it, and a last
 // Appraisal called by the quorum's name, whose claims say how each member voted. It
 // comes 50 ms after it is decided at the latest, even if members are still
 // silent.
@@ -164,19 +164,21 @@ func patience(ctx context.Context) time.Duration {
 
 func (q *quorum) accept(b attestation.Binding, v *votes) (*attestation.Result, error) {
 	lifetime := attestation.ConnectionLifetime
-	appraisals := []attestation.Appraisal{q.minutes(attestation.TierAffirming, v)}
+	var appraisals []attestation.Appraisal
 	for _, o := range v.opinions {
 		if o.err == nil {
 			lifetime = min(lifetime, o.result.Lifetime())
 			appraisals = append(appraisals, prefixed(o.name, o.result.Appraisals())...)
 		}
 	}
-	return attestation.NewResult(b, attestation.ResultOptions{Verifier: q.name, Appraisals: appraisals, Lifetime: lifetime})
+	return attestation.NewResult(b, attestation.ResultOptions{
+		Verifier: q.name, Appraisals: append(appraisals, q.minutes(attestation.TierAffirming, v)), Lifetime: lifetime,
+	})
 }
 
 // refuse is the answer where enough members said no.
 func (q *quorum) refuse(v *votes) error {
-	appraisals := []attestation.Appraisal{q.minutes(attestation.TierContraindicated, v)}
+	var appraisals []attestation.Appraisal
 	judged := false
 	reasons := []error{v.summary()}
 	for _, o := range v.opinions {
@@ -197,7 +199,9 @@ func (q *quorum) refuse(v *votes) error {
 	if !judged {
 		return errors.Join(reasons...) // wraps ErrMalformed
 	}
-	return &attestation.RejectedError{Appraisals: appraisals, Err: errors.Join(reasons...)}
+	return &attestation.RejectedError{
+		Appraisals: append(appraisals, q.minutes(attestation.TierContraindicated, v)), Err: errors.Join(reasons...),
+	}
 }
 
 // minutes is the appraisal that says who voted how.

@@ -91,9 +91,10 @@ func asked(t testing.TB) (attestation.Binding, *cmw.Message) {
 // votesOf are the votes that a quorum's own appraisal holds.
 func votesOf(t testing.TB, all []attestation.Appraisal) map[string]any {
 	t.Helper()
-	require.Equal(t, "panel", all[0].Environment)
-	require.Equal(t, "panel", all[0].Policy)
-	return all[0].Claims["votes"].(map[string]any)
+	last := all[len(all)-1]
+	require.Equal(t, "panel", last.Environment)
+	require.Equal(t, "panel", last.Policy)
+	return last.Claims["votes"].(map[string]any)
 }
 
 // TestQuorum: as many as are needed must say yes; what keeps them from it is
@@ -135,7 +136,7 @@ func TestQuorum(t *testing.T) {
 			require.Equal(t, "panel", r.Verifier(), name)
 			require.True(t, r.Answers(b), name)
 			require.Equal(t, c.votes, votesOf(t, r.Appraisals()), name)
-			require.Equal(t, c.need, r.Appraisals()[0].Claims["need"], name)
+			require.Equal(t, c.need, r.Appraisals()[len(r.Appraisals())-1].Claims["need"], name)
 			continue
 		}
 		require.Nil(t, r, name)
@@ -164,9 +165,9 @@ func TestQuorumResult(t *testing.T) {
 		environments = append(environments, a.Environment)
 		require.Equal(t, attestation.TierAffirming, a.Status)
 	}
-	require.Equal(t, []string{"panel", "a/board", "b/board"}, environments)
-	require.Equal(t, "p", r.Appraisals()[1].Policy)
-	require.Equal(t, "x", r.Appraisals()[1].Claims["platform"])
+	require.Equal(t, []string{"a/board", "b/board", "panel"}, environments)
+	require.Equal(t, "p", r.Appraisals()[0].Policy)
+	require.Equal(t, "x", r.Appraisals()[0].Claims["platform"])
 }
 
 // TestQuorumRefusal: a rejection has the appraisals of all, the reasons of those who
@@ -185,9 +186,10 @@ func TestQuorumRefusal(t *testing.T) {
 	require.Equal(t, "b", member.Member)
 	var rejected *attestation.RejectedError
 	require.ErrorAs(t, err, &rejected)
-	require.Equal(t, attestation.TierContraindicated, rejected.Appraisals[0].Status)
+	require.Len(t, rejected.Appraisals, 2)
+	require.Equal(t, attestation.TierContraindicated, rejected.Appraisals[1].Status)
 	require.Equal(t, map[string]any{"a": "affirming", "b": "rejected: debug", "c": "no verdict"}, votesOf(t, rejected.Appraisals))
-	require.Equal(t, "a/board", rejected.Appraisals[1].Environment)
+	require.Equal(t, "a/board", rejected.Appraisals[0].Environment)
 
 	_, err = quorumOf(t, 2, members(yes, failing, down)...).Appraise(context.Background(), b, m)
 	require.ErrorIs(t, err, errDown)
@@ -298,7 +300,7 @@ func TestQuorumOfAppraisers(t *testing.T) {
 	r, err := exchange(t, crypto.SHA384, l.id, simulated.NewAttester(l.device), q)
 	require.NoError(t, err)
 	require.Equal(t, time.Minute, r.Lifetime())
-	require.Equal(t, "theirs/simulated", r.Appraisals()[2].Environment)
+	require.Equal(t, "theirs/simulated", r.Appraisals()[1].Environment)
 	_, err = exchange(t, crypto.SHA384, l.id, simulated.NewAttester(l.device, simulated.WrongNonce), q)
 	require.ErrorIs(t, err, attestation.ErrRejected)
 	require.Contains(t, names(err), "binder")
@@ -309,7 +311,7 @@ func TestQuorumOfAppraisers(t *testing.T) {
 	require.NoError(t, err)
 	r, err = c.Appraise(context.Background(), b, repack(t, "tee", m))
 	require.NoError(t, err)
-	require.Equal(t, "tee/ours/simulated", r.Appraisals()[1].Environment)
+	require.Equal(t, "tee/ours/simulated", r.Appraisals()[0].Environment)
 }
 
 func TestNewQuorum(t *testing.T) {
