@@ -41,7 +41,6 @@ func (f *file) environments(sections []*Section, composite bool) []*environment 
 // environment reads one environment, every field whatever is wrong with others.
 func (f *file) environment(s *Section, composite bool) *environment {
 	e := &environment{section: s}
-	s.composite = composite
 	if composite {
 		e.name = s.name("label", true)
 		e.MayBeAbsent = s.Flag("may_be_absent")

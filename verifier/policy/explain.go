@@ -36,7 +36,7 @@ type EnvironmentExplanation struct {
 // compared. The error is the end of ctx; that the message is not acceptable, or not
 // readable, is in the Explanation.
 func (p *Policy) Explain(ctx context.Context, m *cmw.Message, b attestation.Binding) (*Explanation, error) {
-	x := &Explanation{Bound: len(b.Binder()) > 0}
+	x := &Explanation{Bound: b.Valid()}
 	if p.composite {
 		x.composite(ctx, p, m, b)
 	} else {

@@ -86,7 +86,7 @@ func TestLearnOfBadEvidence(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(text), "    # allow_debug_exposing_memory: true")
 	require.Contains(t, string(text), "    # allow_external_key: true")
-	require.Contains(t, string(text), `"  # a, sha-256, b, sha-256`)
+	require.Contains(t, string(text), `"  # b, sha-256`)
 	p, err := policy.Parse(context.Background(), []byte(confirm(t, string(text))), options())
 	require.NoError(t, err)
 	_, err = p.Appraise(context.Background(), b, bad)

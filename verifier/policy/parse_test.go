@@ -123,7 +123,6 @@ func refusals() []refusal {
 		{name: "another platform", old: "platform: simulated", new: "platform: tpm\n    tpm: {from_log: [4, 16, 4, x]}"},
 		{name: "media type twice", old: "  - platform", new: "  - {platform: simulated}\n  - platform"},
 		{name: "one name twice", old: "  - platform: simulated", new: "  - {name: a, platform: tpm}\n  - name: a\n    platform: simulated"},
-		{name: "a key elsewhere", old: "    hardware_models", new: "    simulated: {names_key_of_another_environment: true}\n    hardware_models"},
 		{name: "no reference values", old: "    measurements:\n      kernel: [" + digest + "]\n    min_versions: {firmware: \"1.9\"}\n", new: ""},
 		{name: "measurement without name", old: "kernel:", new: "\"\":"},
 		{name: "software without name", old: "{firmware:", new: "{\"\":"},

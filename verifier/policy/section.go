@@ -23,15 +23,10 @@ type Section struct {
 	node  *yaml.Node // nil: the section is not there
 	path  string
 	known []string
-
-	composite bool
 }
 
 // Path is that of the section in the file, as in environments[0].tpm.
 func (s *Section) Path() string { return s.path }
-
-// Composite tells whether the section is of an environment of a composite device.
-func (s *Section) Composite() bool { return s.composite }
 
 // Has tells whether the file has the field.
 func (s *Section) Has(name string) bool { _, v := s.find(name); return v != nil }
@@ -311,9 +306,7 @@ func (s *Section) byteLists(name string, named bool, sizes ...int) [][]byte {
 // Section reads a field that is a mapping. What is not there is an empty section,
 // which has no fields: see [Section.There].
 func (s *Section) Section(name string) *Section {
-	sub := s.file.section(s.take(name, yaml.MappingNode, "a mapping"), fieldPath(s.path, name))
-	sub.composite = s.composite
-	return sub
+	return s.file.section(s.take(name, yaml.MappingNode, "a mapping"), fieldPath(s.path, name))
 }
 
 // There tells whether the section is in the file.

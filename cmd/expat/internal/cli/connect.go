@@ -73,20 +73,23 @@ func (f *connectFlags) check(addr string) error {
 
 // config verifies the server, and attests where --attester says so; own is then to be
 // closed.
-func (f *connectFlags) config(ctx context.Context, trace *expat.Trace) (cfg *expat.Config, own *platform.Own, err error) {
+func (f *connectFlags) config(ctx context.Context, trace *expat.Trace) (cfg *expat.Config, j *judging, own *platform.Own, err error) {
 	trust, err := state.Load(f.state, time.Now())
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	cfg = &expat.Config{TLS: &tls.Config{RootCAs: trust.Roots()}, Timeout: f.timeout, Trace: trace}
-	if cfg.Verifier, err = f.judge(state.Server); err != nil || f.attester == "" {
-		return cfg, nil, err
+	if j, err = f.judge(ctx, state.Server, nil); err != nil {
+		return nil, nil, nil, err
+	}
+	if cfg.Verifier = j; f.attester == "" {
+		return cfg, j, nil, nil
 	}
 	if own, err = f.attest(ctx, state.Client, defaultNames(state.Client)...); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	cfg.Attester, cfg.TLS.Certificates = own.Attester, []tls.Certificate{own.Certificate}
-	return cfg, own, nil
+	return cfg, j, own, nil
 }
 
 // visit is what connect --json prints.
@@ -105,13 +108,16 @@ type visit struct {
 // connect runs one connection.
 func (f *connectFlags) connect(ctx context.Context, addr string, input io.Reader, stdout, stderr io.Writer) error {
 	log := show.NewLog(func(s show.Step) { _ = show.WriteStep(stderr, s) })
-	cfg, own, err := f.config(ctx, log.Trace("client", "server", true))
+	cfg, judge, own, err := f.config(ctx, log.Trace("client", "server", true))
 	if err != nil {
 		return err
 	}
 	defer own.Close()
 	v := &visit{Address: addr}
 	conn, err := expat.Dial(ctx, "tcp", addr, cfg)
+	if saved := judge.saveEvidence(f.save); err == nil {
+		err = saved
+	}
 	if err == nil {
 		defer conn.Close()
 		v.Server = show.Learn(conn, "server")

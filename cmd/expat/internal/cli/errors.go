@@ -22,6 +22,7 @@ import (
 	"github.com/expat-go/expat/cmd/expat/internal/state"
 	"github.com/expat-go/expat/evidence/tpm"
 	"github.com/expat-go/expat/verifier"
+	"github.com/expat-go/expat/verifier/policy"
 )
 
 // Exit codes.
@@ -46,7 +47,7 @@ func explain(err error) (string, int) {
 	var text string
 	code := exitNetwork
 	switch {
-	case errors.Is(err, errUsage), errors.Is(err, state.ErrState):
+	case errors.Is(err, errUsage), errors.Is(err, state.ErrState), errors.Is(err, policy.ErrFile):
 		text, code = err.Error(), exitUsage
 	case errors.Is(err, platform.ErrNotTrusted):
 		text, code = err.Error(), exitRefused
@@ -54,7 +55,7 @@ func explain(err error) (string, int) {
 		text = err.Error()
 	case errors.Is(err, platform.ErrDevice), errors.Is(err, platform.ErrEnroll):
 		text = err.Error()
-	case errors.Is(err, demo.ErrNotAsExpected), errors.Is(err, errVectors), errors.Is(err, errAccepted):
+	case errors.Is(err, demo.ErrNotAsExpected), errors.Is(err, errVectors), errors.Is(err, errAccepted), errors.Is(err, errPolicyRefuses):
 		text, code = err.Error(), exitRefused
 	case errors.As(err, &e):
 		verb := "failed"

@@ -20,6 +20,7 @@ import (
 	"github.com/expat-go/expat"
 	"github.com/expat-go/expat/cmd/expat/internal/platform"
 	"github.com/expat-go/expat/cmd/expat/internal/state"
+	"github.com/expat-go/expat/verifier/policy"
 )
 
 type serveFlags struct {
@@ -46,6 +47,8 @@ DIR receives test keys and what "expat connect" needs to judge the server:
   ca.pem                     root of the X.509 certificates
   simulated-root.pem         root of the Evidence
   simulated-reference.json   what a good server and a good client are
+  policy-server.yaml         the same for the server, as a policy file
+  policy-client.yaml         the same for clients
 What is there already is used again. The keys in DIR protect nothing: whoever
 reads them can be either side. So serve listens on loopback only, unless told
 otherwise.`,
@@ -77,6 +80,8 @@ func (f *serveFlags) check() error {
 		return err
 	}
 	switch {
+	case !f.verify && f.policy+f.save != "":
+		return errors.New("--policy and --save-evidence are about what clients prove: add --verify")
 	case f.attester == "" && !f.verify:
 		return errors.New("there is nothing to attest: give --attester simulated, --verify, or both")
 	case len(f.names) > 0 && strings.Contains(f.attester, platform.TPM):
@@ -126,27 +131,49 @@ func (f *serveFlags) serve(ctx context.Context, stdout io.Writer, log *slog.Logg
 // server prepares a server, with its state on disk.
 func (f *serveFlags) server(ctx context.Context, log *slog.Logger) (*server, error) {
 	trust, keys, err := state.Create(f.state, time.Now())
+	if err == nil {
+		err = platform.WritePolicies(f.state, trust)
+	}
 	if err != nil {
 		return nil, err
 	}
 	cfg := &expat.Config{TLS: &tls.Config{ClientCAs: trust.Roots()}}
+	var judge *judging
 	if f.verify {
-		if cfg.Verifier, err = f.judge(state.Client); err != nil {
+		if judge, err = f.judge(ctx, state.Client, policyLog(log, f.policy)); err != nil {
 			return nil, err
 		}
+		cfg.Verifier = judge
 	}
 	names := append(defaultNames(state.Server), f.names...)
 	if f.attester == "" {
 		cert, err := plainCertificate(keys, names)
 		cfg.TLS.Certificates = []tls.Certificate{cert}
-		return newServer(cfg, nil, f.echo, f.connections, log), err
+		return f.newServer(cfg, nil, judge, log), err
 	}
 	own, err := f.attest(ctx, state.Server, names...)
 	if err != nil {
 		return nil, err
 	}
 	cfg.Attester, cfg.TLS.Certificates = own.Attester, []tls.Certificate{own.Certificate}
-	return newServer(cfg, own, f.echo, f.connections, log), nil
+	return f.newServer(cfg, own, judge, log), nil
+}
+
+func (f *serveFlags) newServer(cfg *expat.Config, own *platform.Own, judge *judging, log *slog.Logger) *server {
+	s := newServer(cfg, own, f.echo, f.connections, log)
+	s.judge, s.save = judge, f.save
+	return s
+}
+
+// policyLog tells of new policies.
+func policyLog(log *slog.Logger, file string) func(*policy.Policy, error) {
+	return func(p *policy.Policy, err error) {
+		if err != nil {
+			log.Error("policy not changed", "file", file, "in_force", p.ID(), "reason", policyError(file, err).Error())
+			return
+		}
+		log.Info("policy changed", "file", file, "in_force", p.ID())
+	}
 }
 
 // plainCertificate is for a server that proves nothing but its name.

@@ -6,7 +6,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/expat-go/expat"
@@ -23,6 +26,9 @@ type server struct {
 	own  *platform.Own // nil if it does not attest
 	echo bool
 	log  *slog.Logger
+
+	judge *judging // nil if it demands nothing
+	save  string   // file for the Evidence of clients, or ""
 
 	mu   sync.Mutex
 	left int    // connections until it stops; 0 is no limit
@@ -50,6 +56,9 @@ func (s *server) run(ctx context.Context, raw net.Listener) error {
 	defer context.AfterFunc(accepting, func() { _ = ln.Close() })()
 	var connections sync.WaitGroup
 	defer connections.Wait()
+	if s.judge != nil && s.judge.reloading != nil {
+		connections.Go(func() { s.reload(accepting) })
+	}
 	for {
 		nc, err := ln.Accept()
 		switch {
@@ -67,6 +76,32 @@ func (s *server) run(ctx context.Context, raw net.Listener) error {
 	}
 }
 
+// reload keeps the policy up to date until ctx ends: on SIGHUP, and where its file
+// changes.
+func (s *server) reload(ctx context.Context) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() { _ = s.judge.reloading.Run(ctx) })
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			_ = s.judge.reloading.Reload(ctx) // logged where the content is new
+		}
+	}
+}
+
+// saveEvidence keeps what the last client showed.
+func (s *server) saveEvidence() {
+	if err := s.judge.saveEvidence(s.save); err != nil && !errors.Is(err, platform.ErrNoEvidence) {
+		s.log.Error("evidence not saved", "file", s.save, "reason", err.Error())
+	}
+}
+
 // count stops the server after the last of its connections.
 func (s *server) count() {
 	s.mu.Lock()
@@ -80,6 +115,7 @@ func (s *server) count() {
 }
 
 func (s *server) accepted(c *expat.Conn) {
+	s.saveEvidence()
 	attrs := []any{"remote", c.RemoteAddr().String()}
 	if l := show.Learn(c, "client"); l != nil {
 		attrs = append(attrs, "tier", l.Tier, "certificate", l.Certificate, "instance", l.Instance, "policy", l.Policy)
@@ -90,6 +126,7 @@ func (s *server) accepted(c *expat.Conn) {
 // refused logs a connection that came to nothing, with the reason, which never
 // holds Evidence.
 func (s *server) refused(remote net.Addr, err error) {
+	s.saveEvidence()
 	attrs := []any{"remote", remote.String()}
 	var e *expat.Error
 	if errors.As(err, &e) {

@@ -12,6 +12,7 @@ import (
 	"github.com/expat-go/expat/cmd/expat/internal/platform"
 	"github.com/expat-go/expat/cmd/expat/internal/state"
 	"github.com/expat-go/expat/evidence/simulated"
+	"github.com/expat-go/expat/verifier/policy"
 )
 
 // sideFlags are what serve and connect have in common.
@@ -22,6 +23,8 @@ type sideFlags struct {
 	tpm      string
 	lie      string
 	json     bool
+	policy   string
+	save     string
 }
 
 func (f *sideFlags) add(cmd *cobra.Command) {
@@ -29,6 +32,8 @@ func (f *sideFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.state, "state", "", "`DIR` of test keys, roots and reference values (required)")
 	flags.StringVar(&f.attester, "attester", "", "prove what this side is; `PLATFORM` is "+platformNames())
 	flags.StringVar(&f.expect, "expect", "", "judge the other side as this `PLATFORM`; default: as --attester, or simulated")
+	flags.StringVar(&f.policy, "policy", "", "judge the other side by this policy `FILE` instead of the reference values in --state")
+	flags.StringVar(&f.save, "save-evidence", "", "write the other side's Evidence to `FILE`, and what it is bound to to FILE.binding,\nfor expat policy explain and learn")
 	addTPM(cmd, &f.tpm)
 	flags.StringVar(&f.lie, "lie", "", "have the simulated attester tell a `LIE`, to see the other side refuse:\n"+lieNames())
 }
@@ -45,6 +50,9 @@ func platformNames() string {
 func (f *sideFlags) check() error {
 	if f.state == "" {
 		return errors.New("--state DIR is required")
+	}
+	if f.policy != "" && f.expect != "" {
+		return errors.New("--policy says what --expect says: give one of the two")
 	}
 	if f.expect == "" {
 		f.expect = f.attester
@@ -104,7 +112,37 @@ func (f *sideFlags) attest(ctx context.Context, side state.Side, names ...string
 	})
 }
 
-// judge makes what judges the other side.
-func (f *sideFlags) judge(other state.Side) (attestation.Verifier, error) {
-	return platform.Judge(f.state, f.expect, other)
+// judging is what judges the other side, and what goes with it.
+type judging struct {
+	attestation.Verifier
+	reloading *policy.Reloading  // nil without --policy
+	recorder  *platform.Recorder // nil without --save-evidence
+}
+
+// judge makes what judges the other side; changed is told where the policy changes.
+func (f *sideFlags) judge(ctx context.Context, other state.Side, changed func(*policy.Policy, error)) (*judging, error) {
+	j := new(judging)
+	var err error
+	if f.policy == "" {
+		j.Verifier, err = platform.Judge(f.state, f.expect, other)
+	} else {
+		j.reloading, err = policy.NewReloading(ctx, f.policy, policy.ReloadOptions{Options: platform.PolicyOptions(), Changed: changed})
+		j.Verifier, err = j.reloading, policyError(f.policy, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if f.save != "" {
+		j.recorder = &platform.Recorder{Verifier: j.Verifier}
+		j.Verifier = j.recorder
+	}
+	return j, nil
+}
+
+// saveEvidence writes what the other side showed, if that is wanted.
+func (j *judging) saveEvidence(name string) error {
+	if j == nil || j.recorder == nil {
+		return nil
+	}
+	return j.recorder.Save(name)
 }

@@ -42,7 +42,9 @@ type party struct {
 	device   *simulated.Device
 	parts    []evidence.Measurement
 	cert     tls.Certificate
-	accepts  *verifier.Appraiser
+	given    *Device // nil: a new device
+	accepted string  // by the other side, in words; "" where it is this device
+	accepts  attestation.Verifier
 }
 
 func newCast(o Options) (*cast, error) {
@@ -56,6 +58,7 @@ func newCast(o Options) (*cast, error) {
 		server: &party{role: server, name: "server.example", maker: "Alder", software: "vault", version: "2.4.1"},
 		client: &party{role: client, name: "client.example", maker: "Birch", software: "payroll", version: "1.9.0"},
 	}
+	c.server.given, c.server.accepted = o.Server, o.Accepts
 	for _, p := range []*party{c.server, c.client} {
 		if err := p.build(ca, now); err != nil {
 			return nil, err
@@ -64,12 +67,28 @@ func newCast(o Options) (*cast, error) {
 	if c.server.accepts, err = c.client.appraiser(o.ServerPolicy); err != nil {
 		return nil, err
 	}
-	c.client.accepts, err = c.server.appraiser(o.ClientPolicy)
+	if c.client.accepts = o.Client; o.Client == nil {
+		c.client.accepts, err = c.server.appraiser(o.ClientPolicy)
+	}
 	return c, err
 }
 
 // build makes the device, and a certificate for a key that is born in it.
 func (p *party) build(ca *testca.CA, now time.Time) (err error) {
+	if g := p.given; g != nil {
+		p.device, p.vendor, p.maker, p.software, p.version = g.Device, g.Vendor, g.Maker, g.Software, g.Version
+	} else if err = p.newDevice(now); err != nil {
+		return err
+	}
+	key, err := p.device.GenerateKey(elliptic.P256())
+	if err != nil {
+		return err
+	}
+	p.cert, err = ca.Leaf(key, now, p.name)
+	return err
+}
+
+func (p *party) newDevice(now time.Time) (err error) {
 	if p.vendor, err = simulated.NewVendor(p.maker, now); err != nil {
 		return err
 	}
@@ -84,14 +103,6 @@ func (p *party) build(ca *testca.CA, now time.Time) (err error) {
 		Debug:           evidence.DebugDisabledSinceBoot,
 		Measurements:    p.parts,
 	})
-	if err != nil {
-		return err
-	}
-	key, err := p.device.GenerateKey(elliptic.P256())
-	if err != nil {
-		return err
-	}
-	p.cert, err = ca.Leaf(key, now, p.name)
 	return err
 }
 

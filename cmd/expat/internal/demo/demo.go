@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmd/expat/internal/show"
+	"github.com/expat-go/expat/evidence/simulated"
 	"github.com/expat-go/expat/verifier"
 )
 
@@ -19,6 +21,19 @@ import (
 type Options struct {
 	// ServerPolicy and ClientPolicy change what that side accepts of the other.
 	ServerPolicy, ClientPolicy func(*verifier.Policy)
+	// Server is the server's device, in place of a new one.
+	Server *Device
+	// Client is what the client judges the server by, in place of reference values
+	// that fit the device, and Accepts says in words what that is.
+	Client  attestation.Verifier
+	Accepts string
+}
+
+// Device is a simulated TEE, and how reports call its vendor and its software.
+type Device struct {
+	Device                   *simulated.Device
+	Vendor                   *simulated.Vendor
+	Maker, Software, Version string
 }
 
 // ErrNotAsExpected: something was accepted that must be refused, or the reverse.

@@ -37,7 +37,12 @@ func (r *Report) writeParties(w io.Writer) {
 	table(w, "TEE made by", s.maker, c.maker)
 	table(w, "TLS key", "born in its TEE", "born in its TEE")
 	table(w, "runs", s.software+" "+s.version, c.software+" "+c.version)
-	accepts := func(p *party) string { return fmt.Sprintf("%s %s on one TEE of %s", p.software, p.version, p.maker) }
+	accepts := func(p *party) string {
+		if p.accepted != "" {
+			return show.Line(p.accepted, 36)
+		}
+		return fmt.Sprintf("%s %s on one TEE of %s", p.software, p.version, p.maker)
+	}
 	table(w, "accepts only", accepts(c), accepts(s))
 }
 
