@@ -17,7 +17,7 @@ import (
 )
 
 // ErrNoEK: the TPM has no endorsement key with a certificate of a known template.
-var ErrNoEK = errors.New("tpm: no certificate for an endorsement key of template L-1 (RSA 2048) or L-2 (ECC P-256)")
+var ErrNoEK = errors.New("tpm: no certificate for an endorsement key of template L-1 (RSA 2048), L-2 (ECC P-256) or H-3 (ECC P-384)")
 
 // EK is the endorsement key, which tells one TPM from all others. It decrypts, and
 // never signs.
@@ -36,9 +36,11 @@ type ekPlace struct {
 	template *tpm2.TPMTPublic
 }
 
+// ekPlaces are tried in this order.
 var ekPlaces = []ekPlace{
 	{0x01c00002, 0x81010001, &tpm2.RSAEKTemplate},
 	{0x01c0000a, 0x81010002, &tpm2.ECCEKTemplate},
+	{0x01c00016, 0x81010016, &p384EKTemplate},
 }
 
 // EndorsementKey finds the endorsement key and its certificate in the TPM. The
@@ -104,8 +106,15 @@ func EKPublicArea(pub crypto.PublicKey) (*tpm2.TPMTPublic, error) {
 			})
 			return &area, nil
 		}
+		if err == nil && key.Curve == elliptic.P384() {
+			area := p384EKTemplate
+			area.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgECC, &tpm2.TPMSECCPoint{
+				X: tpm2.TPM2BECCParameter{Buffer: point[1:49]}, Y: tpm2.TPM2BECCParameter{Buffer: point[49:]},
+			})
+			return &area, nil
+		}
 	}
-	return nil, errors.New("the key is neither RSA 2048 nor on P-256")
+	return nil, errors.New("the key is neither RSA 2048 nor on P-256 or P-384")
 }
 
 // loadEK finds the key where it is persistent, or makes it anew from the TPM's seed.
@@ -147,14 +156,14 @@ func (t *TPM) ActivateCredential(ctx context.Context, ek *EK, ak *AK, credential
 			return nil, err
 		}
 		defer flush()
-		policy, end, err := s.endorsementPolicy()
+		auth, end, err := s.endorsementAuth(ek)
 		if err != nil {
 			return nil, err
 		}
 		defer end()
 		r, err := tpm2.ActivateCredential{
 			ActivateHandle: activate,
-			KeyHandle:      tpm2.AuthHandle{Handle: handle, Name: tpm2.TPM2BName{Buffer: ek.name}, Auth: policy},
+			KeyHandle:      tpm2.AuthHandle{Handle: handle, Name: tpm2.TPM2BName{Buffer: ek.name}, Auth: auth},
 			CredentialBlob: tpm2.TPM2BIDObject{Buffer: credential},
 			Secret:         tpm2.TPM2BEncryptedSecret{Buffer: secret},
 		}.Execute(s)
@@ -167,6 +176,15 @@ func (t *TPM) ActivateCredential(ctx context.Context, ek *EK, ak *AK, credential
 		return nil, fmt.Errorf("tpm: activate credential: %w", err)
 	}
 	return opened, nil
+}
+
+// endorsementAuth is what the key's template demands for its use: a policy, or, as
+// all high-range templates, the key's authorization value, which is empty.
+func (s *session) endorsementAuth(ek *EK) (tpm2.Session, func(), error) {
+	if ek.place.template.ObjectAttributes.UserWithAuth {
+		return tpm2.PasswordAuth(nil), func() {}, nil
+	}
+	return s.endorsementPolicy()
 }
 
 // endorsementPolicy starts the session that the templates demand: PolicySecret with
