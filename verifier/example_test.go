@@ -81,3 +81,53 @@ func ExampleNew_incomplete() {
 	// set Roots to the roots of the vendors you trust
 	// set either Instances or AnyInstance
 }
+
+// Two Verifiers of different people must agree. The last appraisal says who voted
+// how.
+func ExampleNewQuorum() {
+	vendor, err := simulated.NewVendor("Example", time.Now())
+	if err != nil {
+		panic(err)
+	}
+	device, err := vendor.NewDevice(simulated.DeviceOptions{Debug: evidence.DebugDisabled, SoftwareName: "firmware", SoftwareVersion: "1.9"})
+	if err != nil {
+		panic(err)
+	}
+	key, err := device.GenerateKey(elliptic.P256())
+	if err != nil {
+		panic(err)
+	}
+	id, err := evidencetest.Identity(key)
+	if err != nil {
+		panic(err)
+	}
+	member := func(name, lowest string) verifier.Member {
+		a, err := verifier.New(verifier.Policy{
+			Name: name, Roots: vendor.Roots(), AnyInstance: true, AllowUnlistedMeasurements: true,
+			MinVersions: map[string]string{"firmware": lowest},
+		}, simulated.Extractor{})
+		if err != nil {
+			panic(err)
+		}
+		return verifier.Member{Name: name, Verifier: a}
+	}
+	for need := 1; need <= 2; need++ {
+		quorum, err := verifier.NewQuorum("ours and theirs", need, member("ours", "1.9"), member("theirs", "1.10"))
+		if err != nil {
+			panic(err)
+		}
+		connection, err := evidencetest.Connect(crypto.SHA256)
+		if err != nil {
+			panic(err)
+		}
+		result, err := connection.Exchange(context.Background(), id, simulated.NewAttester(device), quorum)
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		fmt.Println(result.Appraisals()[1].Claims["votes"])
+	}
+	// Output:
+	// map[ours:affirming theirs:rejected: software version]
+	// attestation rejected: no quorum: 2 of 2 needed, 1 said yes and 1 no; member "theirs": software version "firmware": want 1.10 or later, got "1.9"
+}
