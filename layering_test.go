@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"evidence/evidencetest":     {".", "attestation", "authenticator", "cmw", "internal/testca"},
 	"verifier":                  {"attestation", "cmw", "evidence"},
 	"verifier/ear":              {"attestation"},
-	"verifier/passport":         {"attestation", "cmw", "verifier/ear"},
+	"verifier/passport":         {"attestation", "cmw", "internal/bounded", "verifier/ear"},
 	"verifier/corim":            {"evidence", "verifier", "verifier/policy"},
 	"verifier/celrules":         {"evidence", "verifier"},
 	"verifier/policy":           {"attestation", "cmw", "evidence", "verifier"},
