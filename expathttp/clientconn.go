@@ -79,15 +79,24 @@ func (c *clientConn) usable() error {
 	return c.cc.Err()
 }
 
-// reserve takes the place of one request.
+var errRetired = errors.New("expathttp: the connection is no longer in the pool")
+
+// reserve takes the place of one request. A connection that is being retired at the
+// same time is either not given out or not closed before the request is done.
 func (c *clientConn) reserve() error {
 	if err := c.cc.Reserve(); err != nil {
 		return err
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	retired := c.retired
 	if c.timer != nil {
 		c.timer.Stop()
+	}
+	c.mu.Unlock()
+	if retired {
+		c.cc.Release()
+		c.retire()
+		return errRetired
 	}
 	return nil
 }

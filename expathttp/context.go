@@ -42,6 +42,8 @@ func attestedConn(nc net.Conn) (*expat.Conn, bool) {
 		return c, true
 	case *tls.Conn:
 		return expat.FromTLS(c)
+	case *framedConn:
+		return c.attested, true
 	}
 	return nil, false
 }
@@ -60,10 +62,15 @@ func attach(ctx context.Context, nc net.Conn) context.Context {
 }
 
 // withState gives requests the TLS state in which NegotiatedProtocol is h2, as
-// handlers expect, and not the name under which it was negotiated.
+// handlers expect, and not the name under which it was negotiated. A request in the
+// other protocol than the one negotiated is refused.
 func withState(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if state, ok := r.Context().Value(stateKey{}).(*tls.ConnectionState); ok {
+			if (r.ProtoMajor == 2) != (state.NegotiatedProtocol == protoHTTP2) {
+				http.Error(w, "not the protocol that was negotiated", http.StatusHTTPVersionNotSupported)
+				return
+			}
 			r.TLS = state
 		}
 		next.ServeHTTP(w, r)

@@ -18,11 +18,10 @@
 //
 // # How HTTP/2 runs
 //
-// On the server HTTP/2 runs over the bare [tls.Conn] ([expat.Conn.Bare]), the only
-// connection on which net/http speaks it; where a connection has none, because its
-// bytes travel in frames, golang.org/x/net/http2 serves the [expat.Conn] itself.
-// The client runs HTTP/2 over the expat.Conn in every case. All three end when a
-// verdict runs out.
+// All of HTTP is net/http's. On the server HTTP/2 runs over the bare [tls.Conn]
+// ([expat.Conn.Bare]); where a connection has none, because its bytes travel in
+// frames (re-attestation), over the [expat.Conn]. The client runs both protocols over
+// the expat.Conn. All of these end when a verdict runs out.
 //
 // # Which peer answers
 //

@@ -7,8 +7,8 @@ import "errors"
 var (
 	// ErrConfig: what was passed to NewServer or NewTransport cannot be used.
 	ErrConfig = errors.New("expathttp: invalid configuration")
-	// ErrNotHTTPS: the URL is not an https URL, so no attestation would take
-	// place. Redirects end here too.
+	// ErrNotHTTPS: the URL is not an https URL of a host in ASCII, so no
+	// attestation would take place. Redirects end here too.
 	ErrNotHTTPS = errors.New("expathttp: only https URLs are attested")
 	// ErrNotAttested: there is no attested connection, or this side asked for
 	// no attestation on it.

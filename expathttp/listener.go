@@ -1,41 +1,44 @@
 package expathttp
 
 import (
-	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
-
-	"golang.org/x/net/http2"
 
 	"github.com/expat-go/expat"
 )
 
-// listener gives net/http each connection in the form in which it can speak the
-// protocol that was negotiated.
+// listener gives net/http each connection in the form in which it speaks the
+// protocol that was negotiated:
+//
+//	HTTP/1.1            the Conn: a tls.Conn whose ALPN name it does not know, it closes
+//	HTTP/2              the bare tls.Conn, found by its ALPN name in TLSNextProto
+//	HTTP/2, no bare one the Conn without its TLS state, found by HTTP/2's preface
 type listener struct {
 	net.Listener // of package expat
 	server       *Server
-	hideBare     bool // in tests: every HTTP/2 connection is served as a framed one
+	hideBare     bool // in tests: no connection has a bare tls.Conn
 }
 
-// Accept returns the next connection for net/http: for HTTP/2 the bare TLS
-// connection, for HTTP/1.1 the Conn, since net/http closes a tls.Conn whose ALPN
-// name it does not know.
+// Accept returns the next connection.
 func (l *listener) Accept() (net.Conn, error) {
-	for {
-		nc, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		conn := nc.(*expat.Conn)
-		if conn.ConnectionState().NegotiatedProtocol != protoHTTP2 {
-			return conn, nil
-		}
-		if tc, ok := l.bare(conn); ok {
-			return tc, nil
-		}
-		l.server.serveFramed(l, conn)
+	l.server.alias.Do(l.server.nameHTTP2)
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
 	}
+	conn := nc.(*expat.Conn)
+	if conn.ConnectionState().NegotiatedProtocol != protoHTTP2 {
+		return conn, nil
+	}
+	if l.server.http.TLSNextProto[alpnHTTP2] == nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("%w: HTTP/2 of net/http is switched off (GODEBUG=http2server=0); leave h2 out of TLS.NextProtos", ErrConfig)
+	}
+	if tc, ok := l.bare(conn); ok {
+		return tc, nil
+	}
+	return &framedConn{Conn: conn, attested: conn}, nil
 }
 
 func (l *listener) bare(conn *expat.Conn) (*tls.Conn, bool) {
@@ -45,36 +48,18 @@ func (l *listener) bare(conn *expat.Conn) (*tls.Conn, bool) {
 	return conn.Bare()
 }
 
-// serveFramed serves HTTP/2 on a connection that has no bare tls.Conn. A
-// connection that has ended by now ends there.
-func (s *Server) serveFramed(l net.Listener, conn *expat.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ending {
-		_ = conn.Close()
-		return
+// nameHTTP2 makes net/http find HTTP/2 by the name under which it is negotiated.
+// Serve has set up HTTP/2 by the time it first accepts, and no connection is
+// served yet.
+func (s *Server) nameHTTP2() {
+	if h2, ok := s.http.TLSNextProto[protoHTTP2]; ok {
+		s.http.TLSNextProto[alpnHTTP2] = h2
 	}
-	s.framed[conn] = struct{}{}
-	go func() {
-		defer s.forget(conn)
-		ctx := context.Background()
-		if s.http.BaseContext != nil {
-			ctx = s.http.BaseContext(l)
-		}
-		s.h2.ServeConn(conn, &http2.ServeConnOpts{
-			Context:    s.http.ConnContext(ctx, conn),
-			BaseConfig: s.http,
-		})
-	}()
 }
 
-// forget notes that a framed connection has ended.
-func (s *Server) forget(conn *expat.Conn) {
-	_ = conn.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.framed, conn)
-	if s.ending && len(s.framed) == 0 {
-		close(s.ended)
-	}
+// framedConn is a connection without a bare tls.Conn. net/http looks for HTTP/2 on
+// a connection of its own only where it sees no TLS.
+type framedConn struct {
+	net.Conn
+	attested *expat.Conn
 }

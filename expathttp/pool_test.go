@@ -292,6 +292,7 @@ func TestCloseIdleSparesRequests(t *testing.T) {
 		tr.CloseIdleConnections()
 		require.NoError(t, conn.cc.Err())
 		conn.retire() // as by MaxIdle in a race with the request
+		require.Error(t, conn.reserve(), "nobody else gets it")
 		close(leave)
 		require.Equal(t, "done<nil>", <-got)
 		require.Eventually(t, func() bool { return conn.cc.Err() != nil }, 5*time.Second, time.Millisecond)

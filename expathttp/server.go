@@ -8,8 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/net/http2"
-
 	"github.com/expat-go/expat"
 )
 
@@ -23,20 +21,15 @@ const (
 
 // Server serves HTTP/1.1 and HTTP/2 on attested connections.
 type Server struct {
-	http *http.Server
-	h2   *http2.Server
-	cfg  *expat.Config
-
-	mu     sync.Mutex
-	framed map[*expat.Conn]struct{} // HTTP/2 connections that net/http does not know of
-	ending bool                     // by Shutdown or Close
-	ended  chan struct{}            // closed when ending and framed is empty
+	http  *http.Server
+	cfg   *expat.Config
+	alias sync.Once // see nameHTTP2
 }
 
 // NewServer returns a server for s on connections that are attested as cfg says.
 // s belongs to the Server from then on. Its Handler, timeouts, limits, ErrorLog,
-// BaseContext, ConnContext and ConnState keep their meaning; TLSConfig and
-// TLSNextProto must be nil, since TLS is configured by cfg.
+// BaseContext, ConnContext and ConnState keep their meaning; TLSConfig, TLSNextProto
+// and Protocols must be nil, since cfg decides on TLS and protocols.
 //
 // cfg.TLS.NextProtos chooses among h2 and http/1.1; empty means both, HTTP/2
 // preferred. Connections that are refused show in cfg.Refused, no handler runs for
@@ -45,18 +38,17 @@ func NewServer(s *http.Server, cfg *expat.Config) (*Server, error) {
 	switch {
 	case s == nil:
 		return nil, fmt.Errorf("%w: the http.Server is nil", ErrConfig)
-	case s.TLSConfig != nil || s.TLSNextProto != nil:
-		return nil, fmt.Errorf("%w: TLSConfig and TLSNextProto of the http.Server must be nil; set Config.TLS", ErrConfig)
+	case s.TLSConfig != nil || s.TLSNextProto != nil || s.Protocols != nil:
+		return nil, fmt.Errorf("%w: TLSConfig, TLSNextProto and Protocols of the http.Server must be nil; set Config.TLS", ErrConfig)
 	}
 	cfg, err := withProtocols(cfg)
 	if err != nil {
 		return nil, err
 	}
-	srv := &Server{http: s, h2: new(http2.Server), cfg: cfg, framed: map[*expat.Conn]struct{}{}, ended: make(chan struct{})}
-	if err := http2.ConfigureServer(s, srv.h2); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	s.TLSNextProto[alpnHTTP2] = s.TLSNextProto[protoHTTP2]
+	s.Protocols = new(http.Protocols)
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetHTTP2(true)
+	s.Protocols.SetUnencryptedHTTP2(true) // as net/http calls it on a framedConn
 	if s.Handler == nil {
 		s.Handler = http.DefaultServeMux
 	}
@@ -69,7 +61,7 @@ func NewServer(s *http.Server, cfg *expat.Config) (*Server, error) {
 		}
 		return ctx
 	}
-	return srv, nil
+	return &Server{http: s, cfg: cfg}, nil
 }
 
 // withProtocols copies a Config and completes its protocols.
@@ -111,40 +103,7 @@ func (s *Server) ListenAndServe(addr string) error {
 // Shutdown ends the server without interrupting requests: it closes the listeners
 // and waits until connections are idle, or until ctx ends, whose error it then
 // returns.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.end()
-	if err := s.http.Shutdown(ctx); err != nil {
-		return err
-	}
-	select {
-	case <-s.ended:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+func (s *Server) Shutdown(ctx context.Context) error { return s.http.Shutdown(ctx) }
 
 // Close ends the server at once, requests included.
-func (s *Server) Close() error {
-	s.end()
-	err := s.http.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for conn := range s.framed {
-		_ = conn.Close()
-	}
-	return err
-}
-
-// end admits no more framed connections.
-func (s *Server) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ending {
-		return
-	}
-	s.ending = true
-	if len(s.framed) == 0 {
-		close(s.ended)
-	}
-}
+func (s *Server) Close() error { return s.http.Close() }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -81,30 +82,30 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// A framed connection that arrives after the end is closed.
-func TestFramedAfterEnd(t *testing.T) {
+// The protocol is the one that was negotiated, in every form.
+func TestProtocolIsTheNegotiatedOne(t *testing.T) {
 	t.Parallel()
-	cc, sc := configs("alice", "bob", "h2")
-	s, err := NewServer(&http.Server{}, sc)
-	require.NoError(t, err)
-	require.NoError(t, s.Shutdown(t.Context()))
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	attested := expat.NewListener(ln, s.cfg)
-	defer attested.Close()
-	dialed := make(chan error, 1)
-	go func() {
-		conn, err := expat.Dial(context.Background(), "tcp", ln.Addr().String(), cc)
-		if err == nil {
-			_, err = conn.Read(make([]byte, 1))
-			_ = conn.Close()
-		}
-		dialed <- err
-	}()
-	nc, err := attested.Accept()
-	require.NoError(t, err)
-	s.serveFramed(attested, nc.(*expat.Conn))
-	require.ErrorIs(t, <-dialed, io.EOF)
+	for _, c := range []struct {
+		protocol string
+		framed   bool
+		send     string
+		want     string
+	}{
+		{"h2", true, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "HTTP/1.1 505 "},
+		{"h2", false, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", ""},
+		{"http/1.1", false, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "HTTP/1.1 505 "},
+	} {
+		cc, sc := configs("alice", "bob", c.protocol)
+		_, addr := serveForm(t, sc, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a handler ran") }), c.framed)
+		conn, err := expat.Dial(t.Context(), "tcp", addr, cc)
+		require.NoError(t, err)
+		_, err = io.WriteString(conn, c.send)
+		require.NoError(t, err)
+		got, _ := io.ReadAll(conn)
+		require.NoError(t, conn.Close())
+		require.NotContains(t, string(got), " 200 ")
+		require.True(t, strings.HasPrefix(string(got), c.want), "%q", got)
+	}
 }
 
 // What the user set on the http.Server keeps its meaning.
@@ -156,6 +157,7 @@ func TestNewServerRefuses(t *testing.T) {
 		"no Config":      {&http.Server{}, nil},
 		"no TLS":         {&http.Server{}, &expat.Config{}},
 		"TLSConfig":      {&http.Server{TLSConfig: &tls.Config{}}, sc},
+		"Protocols":      {&http.Server{Protocols: new(http.Protocols)}, sc},
 		"TLSNextProto":   {&http.Server{TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}}, sc},
 		"other protocol": {&http.Server{}, other},
 	} {

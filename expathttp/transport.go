@@ -7,10 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
-
-	"golang.org/x/net/http/httpguts"
-	"golang.org/x/net/http2"
+	"unicode/utf8"
 
 	"github.com/expat-go/expat"
 	"github.com/expat-go/expat/attestation"
@@ -91,11 +90,7 @@ func NewTransport(cfg *expat.Config, o Options) (*Transport, error) {
 	}
 	t.http1 = &http.Transport{DialTLSContext: dialed, Protocols: new(http.Protocols)}
 	t.http1.Protocols.SetHTTP1(true)
-	t.http2 = &http.Transport{DialTLSContext: dialed}
-	if _, err := http2.ConfigureTransports(t.http2); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	t.http2.Protocols = new(http.Protocols)
+	t.http2 = &http.Transport{DialTLSContext: dialed, Protocols: new(http.Protocols)}
 	t.http2.Protocols.SetUnencryptedHTTP2(true)
 	t.pool.hosts = map[string]*host{}
 	return t, nil
@@ -171,9 +166,9 @@ func address(u *url.URL) (string, error) {
 	case u.Scheme != "https":
 		return "", fmt.Errorf("%w: the scheme is %.20q", ErrNotHTTPS, u.Scheme)
 	}
-	host, err := httpguts.PunycodeHostPort(u.Hostname())
-	if err != nil {
-		return "", fmt.Errorf("%w: host: %w", ErrNotHTTPS, err)
+	host := u.Hostname()
+	if strings.ContainsFunc(host, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return "", fmt.Errorf("%w: the host is not ASCII; write it in its xn-- form", ErrNotHTTPS)
 	}
 	port := u.Port()
 	if port == "" {
@@ -221,6 +216,19 @@ func idempotent(req *http.Request) bool {
 // notProcessed tells that the server has not looked at the request (RFC 9113,
 // Section 8.7).
 func notProcessed(err error) bool {
-	var e http2.StreamError
-	return errors.As(err, &e) && e.Code == http2.ErrCodeRefusedStream
+	var e streamError
+	return errors.As(err, &e) && e.Code == refusedStream
 }
+
+// refusedStream is REFUSED_STREAM (RFC 9113, Section 7).
+const refusedStream = 0x7
+
+// streamError has the fields of the error by which net/http reports the reset of an
+// HTTP/2 stream. That type is not exported; [errors.As] finds it by its fields.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (e streamError) Error() string { return fmt.Sprintf("stream reset with code %d", e.Code) }
