@@ -2,6 +2,7 @@ package celrules
 
 import (
 	"encoding/hex"
+	"strings"
 
 	"cel.dev/cel-go/cel"
 
@@ -99,22 +100,19 @@ func (c *claims) convert(name string) any {
 	}
 }
 
-// hexDigests are the digests of the measurements, made at once.
+// hexDigests are the digests of the measurements, in one piece of memory.
 func (c *claims) hexDigests() []string {
 	n := 0
 	for _, m := range c.Measurements {
 		n += hex.EncodedLen(len(m.Digest))
 	}
-	all := make([]byte, 0, n)
-	for _, m := range c.Measurements {
-		all = hex.AppendEncode(all, m.Digest)
-	}
-	rest := string(all)
+	var all strings.Builder
+	all.Grow(n)
 	list := make([]string, 0, len(c.Measurements))
+	var one [assumedLength]byte
 	for _, m := range c.Measurements {
-		n := hex.EncodedLen(len(m.Digest))
-		list = append(list, rest[:n])
-		rest = rest[n:]
+		all.Write(hex.AppendEncode(one[:0], m.Digest))
+		list = append(list, all.String()[all.Len()-hex.EncodedLen(len(m.Digest)):])
 	}
 	return list
 }
