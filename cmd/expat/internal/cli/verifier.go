@@ -70,7 +70,11 @@ protects nothing.`,
 		if err := f.check(); err != nil {
 			return usage(cmd, err)
 		}
-		return f.serve(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		err := f.serve(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		if errors.Is(err, appraise.ErrKey) || errors.Is(err, appraise.ErrTLS) {
+			return usage(cmd, err)
+		}
+		return err
 	})
 	flags := cmd.Flags()
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:0", "`ADDR` to listen on; port 0 is any free port")
