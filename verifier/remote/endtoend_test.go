@@ -1,0 +1,221 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/cmw"
+	"github.com/expat-go/expat/internal/testca"
+	"github.com/expat-go/expat/verifier/ear"
+	"github.com/expat-go/expat/verifier/service"
+)
+
+// toyVerifier appraises toyEvidence, as the service of this module does: with the
+// whole binding. While it is stuck it reaches no verdict.
+type toyVerifier struct{ stuck atomic.Bool }
+
+func (*toyVerifier) MediaTypes() []string { return []string{toyType} }
+
+func (v *toyVerifier) Appraise(ctx context.Context, b attestation.Binding, m *cmw.Message) (*attestation.Result, error) {
+	if v.stuck.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	n := len(b.Binder())
+	value := m.Value()
+	if len(value) < n || !b.MatchBinder(value[:n]) || !b.MatchKey(value[n:]) {
+		return nil, attestation.Reject(errors.New("binding differs"))
+	}
+	return attestation.NewResult(b, attestation.ResultOptions{
+		Verifier: "toy", Lifetime: time.Minute,
+		Appraisals: []attestation.Appraisal{{Environment: "toy", Status: attestation.TierAffirming, Policy: "toy"}},
+	})
+}
+
+// site is a relying party that listens, a service that appraises for it, and a device
+// that connects.
+type site struct {
+	toy     *toyVerifier
+	handler http.Handler
+	ln      net.Listener // of the relying party
+	remote  *Verifier
+	ca      *testca.CA
+	device  tls.Certificate
+	lie     atomic.Bool
+
+	mu      sync.Mutex
+	addr    string // of the service
+	service *http.Server
+	ended   chan struct{}
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	key := newKey()
+	s := &site{toy: new(toyVerifier), ca: must(testca.New("test", time.Now())), addr: "127.0.0.1:0"}
+	s.device = must(s.ca.Leaf(newKey(), time.Now(), "device.test"))
+	issuer := must(ear.NewIssuer(ear.IssuerOptions{Key: key, Name: issuerName, Developer: "d", Build: "b"}))
+	s.handler = must(service.NewHandler(service.Options{Verifier: s.toy, Issuer: issuer, Timeout: 5 * time.Second}))
+	s.start(t)
+	s.remote = must(New(Options{
+		URL: "http://" + s.addr, PlainHTTPToLoopback: true, MediaTypes: []string{toyType}, SendKey: true,
+		Checker:  must(ear.NewChecker(ear.CheckerOptions{Keys: must(ear.Static(ear.Key{Public: &key.PublicKey})), Issuer: issuerName})),
+		Attempts: 1, BreakAfter: 3, BreakFor: 100 * time.Millisecond, AttemptTimeout: 300 * time.Millisecond, MaxInFlight: 2,
+	}))
+	s.ln = expat.NewListener(must(net.Listen("tcp", "127.0.0.1:0")), &expat.Config{
+		TLS:      &tls.Config{Certificates: []tls.Certificate{must(s.ca.Leaf(newKey(), time.Now(), "server.test"))}, ClientCAs: s.ca.Pool()},
+		Verifier: s.remote, VerifierTimeout: time.Second,
+	})
+	var served sync.WaitGroup
+	served.Go(func() {
+		for c, err := s.ln.Accept(); err == nil; c, err = s.ln.Accept() {
+			served.Go(func() {
+				defer c.Close()
+				_, _ = io.Copy(c, c)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		require.NoError(t, s.ln.Close())
+		served.Wait()
+		require.NoError(t, s.remote.Close())
+		s.stop(t)
+	})
+	return s
+}
+
+func (s *site) start(t *testing.T) {
+	t.Helper()
+	ln, err := net.Listen("tcp", s.addr)
+	require.NoError(t, err)
+	s.addr, s.service, s.ended = ln.Addr().String(), &http.Server{Handler: s.handler}, make(chan struct{})
+	go func() {
+		defer close(s.ended)
+		_ = s.service.Serve(ln)
+	}()
+}
+
+func (s *site) stop(t *testing.T) {
+	t.Helper()
+	require.NoError(t, s.service.Close())
+	<-s.ended
+}
+
+func (s *site) MediaTypes() []string { return []string{toyType} }
+
+// Attest tells the truth, or shows Evidence for another key.
+func (s *site) Attest(_ context.Context, b attestation.Binding, _ []string) (*cmw.Message, error) {
+	if s.lie.Load() {
+		return toyEvidence(must(attestation.AssertedBinding(b.Binder(), newBinding().SPKI()))), nil
+	}
+	return toyEvidence(b), nil
+}
+
+// connect opens a connection; the server must send bytes back before it counts.
+func (s *site) connect(t *testing.T) (*expat.Conn, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, err := expat.Dial(ctx, "tcp", s.ln.Addr().String(), &expat.Config{
+		TLS:      &tls.Config{RootCAs: s.ca.Pool(), ServerName: "server.test", Certificates: []tls.Certificate{s.device}},
+		Attester: s,
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c, echo(c)
+}
+
+func echo(c net.Conn) error {
+	want := []byte("application bytes")
+	if _, err := c.Write(want); err != nil {
+		return err
+	}
+	got := make([]byte, len(want))
+	_, err := io.ReadFull(c, got)
+	if err == nil && !bytes.Equal(got, want) {
+		err = errors.New("other bytes")
+	}
+	return err
+}
+
+func alertOf(err error) expat.Alert {
+	var e *expat.Error
+	if errors.As(err, &e) {
+		return e.Alert
+	}
+	return expat.AlertAccepted
+}
+
+// B-20: an outage of the service opens no connection, touches none that is open, and
+// is over when the service is back, without a restart.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	first, err := s.connect(t)
+	require.NoError(t, err)
+	s.stop(t)
+	for range 8 {
+		_, err = s.connect(t)
+		require.Equal(t, expat.AlertVerifierUnavailable, alertOf(err), "%v", err)
+		require.NoError(t, echo(first))
+	}
+	require.NotEqual(t, Closed, s.remote.State())
+	s.start(t)
+	require.Eventually(t, func() bool {
+		_, err := s.connect(t)
+		return err == nil
+	}, 10*time.Second, 20*time.Millisecond)
+	require.Equal(t, Closed, s.remote.State())
+	require.NoError(t, echo(first))
+}
+
+// A service that hangs holds up nobody beyond the deadline, and none that is open.
+func TestHangs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	first, err := s.connect(t)
+	require.NoError(t, err)
+	s.toy.stuck.Store(true)
+	var wg sync.WaitGroup
+	began := time.Now()
+	for range 10 {
+		wg.Go(func() {
+			if _, err := s.connect(t); alertOf(err) != expat.AlertVerifierUnavailable {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	require.NoError(t, echo(first))
+	wg.Wait()
+	require.Less(t, time.Since(began), 5*time.Second)
+	s.toy.stuck.Store(false)
+	require.Eventually(t, func() bool {
+		_, err := s.connect(t)
+		return err == nil
+	}, 10*time.Second, 20*time.Millisecond)
+}
+
+// I-4: the service compares the key too, and says no.
+func TestKeySubstitution(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.lie.Store(true)
+	_, err := s.connect(t)
+	require.Equal(t, expat.AlertAttestationRejected, alertOf(err), "%v", err)
+	require.Equal(t, Closed, s.remote.State())
+}
