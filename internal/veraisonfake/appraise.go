@@ -35,8 +35,8 @@ func (s *Service) appraise(one *session) (string, error) {
 		}
 	}
 	token, err := s.sign(ar)
-	if err == nil && s.faulty() == Unsigned {
-		token[len(token)-5] ^= 1
+	if i := len(token) - 5; err == nil && s.faulty() == Unsigned {
+		token[i] = map[bool]byte{true: 'B', false: 'A'}[token[i] == 'A']
 	}
 	return string(token), err
 }
