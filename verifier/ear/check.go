@@ -27,7 +27,8 @@ type Key struct {
 type KeySource interface {
 	// Keys returns the keys that may have signed a token with this kid; with
 	// kid "", which a token without one has, all of them. No key means that the
-	// issuer has none of that name, an error that nothing is known about it.
+	// issuer has none of that name, an error that nothing is known about it. The
+	// caller must not modify them.
 	Keys(ctx context.Context, kid string) ([]Key, error)
 }
 

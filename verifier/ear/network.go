@@ -22,7 +22,7 @@ const (
 // NetworkOptions describe a [NetworkJWKS]. Zero durations are the defaults.
 type NetworkOptions struct {
 	// RefreshAfter is how old a set may be before it is fetched again: a key
-	// that the issuer withdraws is trusted for so long.
+	// that the issuer withdraws is trusted for so long. At least MinInterval.
 	RefreshAfter time.Duration
 	// MinInterval is the least time between two fetches, successful or not,
 	// whatever kids the tokens name.
@@ -56,8 +56,8 @@ func (o *NetworkOptions) setDefaults() error {
 			*d.value = d.standard
 		}
 	}
-	if o.MaxStale < o.RefreshAfter {
-		return misuse("MaxStale is at least RefreshAfter")
+	if o.RefreshAfter < o.MinInterval || o.MaxStale < o.RefreshAfter {
+		return misuse("RefreshAfter is at least MinInterval, MaxStale at least RefreshAfter")
 	}
 	if o.Transport == nil {
 		o.Transport = http.DefaultTransport

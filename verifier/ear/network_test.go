@@ -260,6 +260,8 @@ func TestNewNetworkJWKSMisuse(t *testing.T) {
 		{"https://\x00", NetworkOptions{}, false},
 		{"https://keys.example", NetworkOptions{Timeout: -1}, false},
 		{"https://keys.example", NetworkOptions{MinInterval: -1}, false},
+		{"https://keys.example", NetworkOptions{RefreshAfter: DefaultMinInterval}, true},
+		{"https://keys.example", NetworkOptions{RefreshAfter: DefaultMinInterval - 1}, false},
 		{"https://keys.example", NetworkOptions{RefreshAfter: time.Hour, MaxStale: time.Hour - 1}, false},
 	} {
 		_, err := NewNetworkJWKS(c.url, c.o)
