@@ -20,6 +20,7 @@ type demoFlags struct {
 	state  string
 	policy string
 	save   string
+	html   string
 	json   bool
 }
 
@@ -53,6 +54,7 @@ watch the server be refused.`,
 	flags.StringVar(&f.state, "state", "", "take the server's TEE from this `DIR` of test keys, which is made if it is not there")
 	flags.StringVar(&f.policy, "policy", "", "judge the server by this policy `FILE`; default: DIR/policy-server.yaml")
 	flags.StringVar(&f.save, "save-evidence", "", "write the server's Evidence to `FILE`, and what it is bound to to FILE.binding")
+	flags.StringVar(&f.html, "html", "", "also write a picture of it to `FILE`, one HTML page; - is standard output, and nothing else then")
 	flags.BoolVar(&f.json, "json", false, "print one JSON object")
 	return cmd
 }
@@ -68,6 +70,11 @@ func (f *demoFlags) demo(ctx context.Context, w io.Writer) error {
 	}
 	if err := f.saveEvidence(recorder); err != nil {
 		return err
+	}
+	if f.html != "" {
+		if err := writePage(f.html, w, report.Page()); err != nil || f.html == toStdout {
+			return errors.Join(err, report.Check())
+		}
 	}
 	if f.json {
 		err = writeJSON(w, report)
