@@ -19,7 +19,6 @@ import (
 	"github.com/expat-go/expat/cmd/expat/internal/state"
 	"github.com/expat-go/expat/verifier/ear"
 	"github.com/expat-go/expat/verifier/policy"
-	"github.com/expat-go/expat/verifier/policy/platforms"
 	"github.com/expat-go/expat/verifier/service"
 )
 
@@ -185,17 +184,11 @@ func (f *verifierFlags) judge(ctx context.Context, log *slog.Logger) (v attestat
 		return v, func() {}, err
 	}
 	r, err := policy.NewReloading(ctx, f.policy, policy.ReloadOptions{
-		Options: policy.Options{Platforms: platforms.All()},
-		Changed: func(p *policy.Policy, err error) {
-			if err != nil {
-				log.Warn("policy file is not used", "in force", p.ID(), "reason", err.Error())
-				return
-			}
-			log.Info("policy", "in force", p.ID())
-		},
+		Options: platform.PolicyOptions(),
+		Changed: policyLog(log, f.policy),
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, policyError(f.policy, err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
