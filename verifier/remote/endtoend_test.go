@@ -56,7 +56,6 @@ type site struct {
 	device  tls.Certificate
 	lie     atomic.Bool
 
-	mu      sync.Mutex
 	addr    string // of the service
 	service *http.Server
 	ended   chan struct{}
