@@ -37,6 +37,30 @@ func (f SourceFunc) Obtain(ctx context.Context, b attestation.Binding) ([]byte, 
 	return f(ctx, b)
 }
 
+// Checked is a [Source] made from a function that does not say until when its EARs hold,
+// as the client of a Verifier has one. Each EAR is checked as a relying party would
+// before it is presented: c must accept it, its nonce must be the binder, and no other
+// key may be stated. The error wraps [attestation.ErrMisuse].
+func Checked(obtain func(context.Context, attestation.Binding) ([]byte, error), c *ear.Checker) (Source, error) {
+	if obtain == nil || c == nil {
+		return nil, fmt.Errorf("%w: a source needs a function and a checker", attestation.ErrMisuse)
+	}
+	return SourceFunc(func(ctx context.Context, b attestation.Binding) ([]byte, time.Time, error) {
+		token, err := obtain(ctx, b)
+		if err != nil {
+			return nil, time.Time{}, err
+		}
+		e, err := c.Check(ctx, token)
+		if err != nil {
+			return nil, time.Time{}, err
+		}
+		if _, err := e.Result(b, ear.ResultOptions{AllowUnstatedKey: true}); err != nil {
+			return nil, time.Time{}, err
+		}
+		return token, e.Expires(), nil
+	}), nil
+}
+
 // PerConnection is an Attester that obtains an EAR for each request: the Verifier is
 // asked while the peer waits, and the EAR proves what this platform is now.
 type PerConnection struct{ source Source }

@@ -74,6 +74,49 @@ func TestUnusableSources(t *testing.T) {
 	}
 }
 
+func TestChecked(t *testing.T) {
+	t.Parallel()
+	a, key := newAuthority(t), newKey(t)
+	checker, err := ear.NewChecker(a.options)
+	require.NoError(t, err)
+	b := binding(t, key)
+	token := func(b attestation.Binding) []byte {
+		token, _, err := a.Obtain(context.Background(), b)
+		require.NoError(t, err)
+		return token
+	}
+	for name, c := range map[string]struct {
+		token []byte
+		err   error
+		want  error
+	}{
+		"good":          {token(b), nil, nil},
+		"fails":         {nil, errSource, errSource},
+		"other nonce":   {token(binding(t, key)), nil, ear.ErrNonce},
+		"not affirming": {a.resign(t, token(b), func(m map[string]any) { submod(m, "tee")["ear.status"] = "none" }), nil, ear.ErrTier},
+		"key of one other": {a.resign(t, token(b), func(m map[string]any) {
+			submod(m, "tee")["ear.veraison.key-attestation"] = map[string]any{"akpub": "AAAA"}
+		}), nil, ear.ErrKey},
+	} {
+		source, err := Checked(func(context.Context, attestation.Binding) ([]byte, error) { return c.token, c.err }, checker)
+		require.NoError(t, err)
+		got, expires, err := source.Obtain(context.Background(), b)
+		require.ErrorIs(t, err, c.want, name)
+		if c.want == nil {
+			require.Equal(t, c.token, got)
+			require.WithinDuration(t, time.Now().Add(time.Hour), expires, time.Minute)
+			continue
+		}
+		require.Nil(t, got, name)
+	}
+	for _, c := range []*ear.Checker{nil, checker} {
+		_, err := Checked(nil, c)
+		require.ErrorIs(t, err, attestation.ErrMisuse)
+	}
+	_, err = Checked(func(context.Context, attestation.Binding) ([]byte, error) { return nil, nil }, nil)
+	require.ErrorIs(t, err, attestation.ErrMisuse)
+}
+
 // counting is a source that can be switched off and counts its calls.
 type counting struct {
 	*authority
