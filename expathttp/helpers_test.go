@@ -12,6 +12,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -153,3 +154,20 @@ var describe = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	}
 	fmt.Fprintf(w, "%s %s %s from %q", r.Proto, alpn, conn, peerName(FromRequest(r)))
 })
+
+// pooled are the connections that a transport keeps for an address.
+func pooled(tr *Transport, addr string) []*clientConn {
+	tr.pool.mu.Lock()
+	defer tr.pool.mu.Unlock()
+	if h := tr.pool.hosts[addr]; h != nil {
+		return slices.Clone(h.conns)
+	}
+	return nil
+}
+
+// forgotten tells that a transport keeps nothing.
+func forgotten(tr *Transport) bool {
+	tr.pool.mu.Lock()
+	defer tr.pool.mu.Unlock()
+	return len(tr.pool.hosts) == 0
+}

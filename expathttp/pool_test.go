@@ -82,7 +82,7 @@ func TestPoolIsolation(t *testing.T) {
 			}
 			wg.Wait()
 			classes := map[string]string{}
-			for _, c := range tr.pool.hosts["localhost:443"].conns {
+			for _, c := range pooled(tr, "localhost:443") {
 				name := peerName(c.conn.Peer(), true)
 				classes[c.class()] = name
 			}
@@ -116,7 +116,7 @@ func TestOneKindOfPeerAtATime(t *testing.T) {
 		require.Equal(t, "blue", ask(named("blue")))
 	}
 	require.EqualValues(t, 2, f.turn.Load(), "no further connection was made")
-	conns := tr.pool.hosts["localhost:443"].conns
+	conns := pooled(tr, "localhost:443")
 	require.NoError(t, conns[1].conn.Close())
 	require.Eventually(t, func() bool { return ask() == "blue" }, 5*time.Second, time.Millisecond)
 	require.EqualValues(t, 2, f.turn.Load())
@@ -206,15 +206,13 @@ func TestExpiredIsNotReused(t *testing.T) {
 			ask()
 			ask()
 			require.EqualValues(t, 1, f.turn.Load())
-			conn := tr.pool.hosts["localhost:443"].conns[0]
+			conn := pooled(tr, "localhost:443")[0]
 			time.Sleep(time.Until(conn.conn.Expires()))
 			require.ErrorIs(t, conn.usable(), expat.ErrExpired)
 			ask()
 			require.EqualValues(t, 2, f.turn.Load())
 			require.Eventually(t, func() bool {
-				tr.pool.mu.Lock()
-				defer tr.pool.mu.Unlock()
-				return len(tr.pool.hosts["localhost:443"].conns) == 1
+				return len(pooled(tr, "localhost:443")) == 1
 			}, 5*time.Second, time.Millisecond)
 		})
 	}
@@ -229,7 +227,7 @@ func TestIdle(t *testing.T) {
 			cc, sc := configs("alice", "bob", protocol)
 			f := newFleet(t, func(string) *expat.Config { return sc }, "bob")
 			c, tr := client(t, cc, Options{DialContext: f.dial, IdleTimeout: 200 * time.Millisecond})
-			empty := func() bool { tr.pool.mu.Lock(); defer tr.pool.mu.Unlock(); return len(tr.pool.hosts) == 0 }
+			empty := func() bool { return forgotten(tr) }
 			begun := time.Now()
 			_, _, err := get(t, t.Context(), c, fleetURL)
 			require.NoError(t, err)
@@ -264,9 +262,7 @@ func TestMaxIdle(t *testing.T) {
 	}
 	wg.Wait()
 	require.Eventually(t, func() bool {
-		tr.pool.mu.Lock()
-		defer tr.pool.mu.Unlock()
-		return len(tr.pool.hosts[addr].conns) == 3
+		return len(pooled(tr, addr)) == 3
 	}, 5*time.Second, time.Millisecond)
 }
 
@@ -288,7 +284,7 @@ func TestCloseIdleSparesRequests(t *testing.T) {
 			got <- fmt.Sprint(body, err)
 		}()
 		<-entered
-		conn := tr.pool.hosts[addr].conns[0]
+		conn := pooled(tr, addr)[0]
 		tr.CloseIdleConnections()
 		require.NoError(t, conn.cc.Err())
 		conn.retire() // as by MaxIdle in a race with the request
