@@ -14,7 +14,7 @@ import (
 
 // check judges an EAR. All that it must be bound to is compared with what this side
 // computed.
-func (v *Verifier) check(ctx context.Context, q *question, token []byte) (*attestation.Result, error) {
+func (v *Verifier) check(ctx context.Context, q *question, token []byte) (*answer, error) {
 	e, err := v.o.Checker.Check(ctx, token)
 	switch {
 	case errors.Is(err, ear.ErrTier):
@@ -37,7 +37,7 @@ func (v *Verifier) check(ctx context.Context, q *question, token []byte) (*attes
 	case err != nil:
 		return nil, unusable(err)
 	}
-	return r, nil
+	return &answer{token, r, e.Expires()}, nil
 }
 
 // unusable is an EAR that is no verdict on what was asked. A [attestation.RejectedError]

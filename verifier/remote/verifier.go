@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmw"
@@ -70,64 +71,54 @@ func (v *Verifier) Close() error {
 // service's answer is no, [attestation.ErrMalformed] where it cannot read m, and
 // [attestation.ErrUnavailable], with an [*Error], where there is no verdict.
 func (v *Verifier) Appraise(ctx context.Context, b attestation.Binding, m *cmw.Message) (*attestation.Result, error) {
-	_, r, err := v.obtain(ctx, b, m)
-	return r, err
+	a, err := v.obtain(ctx, b, m)
+	if err != nil {
+		return nil, err
+	}
+	return a.result, nil
 }
 
 // Obtain has m appraised for b and returns the EAR, a JWT that Appraise would have
-// accepted. Errors are those of Appraise.
-func (v *Verifier) Obtain(ctx context.Context, b attestation.Binding, m *cmw.Message) ([]byte, error) {
-	token, _, err := v.obtain(ctx, b, m)
-	return token, err
+// accepted, and until when it holds. Errors are those of Appraise.
+func (v *Verifier) Obtain(ctx context.Context, b attestation.Binding, m *cmw.Message) (token []byte, expires time.Time, err error) {
+	a, err := v.obtain(ctx, b, m)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return a.token, a.expires, nil
 }
 
-// Source returns a function by which an Attester obtains an EAR about itself, to show
-// it in place of Evidence (the passport model, RFC 9334, Section 5.1): a makes the
-// Evidence, the service appraises it. The error wraps [ErrConfig].
-func (v *Verifier) Source(a attestation.Attester) (func(context.Context, attestation.Binding) ([]byte, error), error) {
-	if a == nil {
-		return nil, fmt.Errorf("%w: a source needs an attester", ErrConfig)
-	}
-	usable := attestation.Common(a.MediaTypes(), v.o.MediaTypes)
-	if len(usable) == 0 {
-		return nil, fmt.Errorf("%w: the attester makes %q, the service takes %q", ErrConfig, a.MediaTypes(), v.o.MediaTypes)
-	}
-	return func(ctx context.Context, b attestation.Binding) ([]byte, error) {
-		m, err := a.Attest(ctx, b, usable)
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("%w: %w", attestation.ErrAttester, err)
-		case m == nil:
-			return nil, fmt.Errorf("%w: it returned no message", attestation.ErrAttester)
-		}
-		return v.Obtain(ctx, b, m)
-	}, nil
+// answer is an EAR that is good.
+type answer struct {
+	token   []byte
+	result  *attestation.Result
+	expires time.Time
 }
 
 // obtain answers from the cache or asks the service, and checks the answer the same
 // way.
-func (v *Verifier) obtain(ctx context.Context, b attestation.Binding, m *cmw.Message) ([]byte, *attestation.Result, error) {
+func (v *Verifier) obtain(ctx context.Context, b attestation.Binding, m *cmw.Message) (*answer, error) {
 	q, err := v.question(b, m)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	id := q.id()
 	if token, kept := v.cache.get(id); kept {
-		if r, err := v.check(ctx, q, token); err == nil {
-			return token, r, nil
+		if a, err := v.check(ctx, q, token); err == nil {
+			return a, nil
 		}
 		v.cache.drop(id)
 	}
 	token, err := v.ask(ctx, q)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	r, err := v.check(ctx, q, token)
+	a, err := v.check(ctx, q, token)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	v.cache.put(id, token)
-	return token, r, nil
+	return a, nil
 }
 
 // question is one message and what must be bound to it.

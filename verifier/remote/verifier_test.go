@@ -17,6 +17,7 @@ import (
 	"github.com/expat-go/expat/cmw"
 	"github.com/expat-go/expat/internal/veraisonfake"
 	"github.com/expat-go/expat/verifier/ear"
+	"github.com/expat-go/expat/verifier/passport"
 )
 
 func TestConfig(t *testing.T) {
@@ -252,6 +253,8 @@ func (a attester) Attest(_ context.Context, b attestation.Binding, _ []string) (
 	return a.m(b)
 }
 
+var _ passport.Source = (*Source)(nil)
+
 // The passport model: an Attester obtains an EAR about itself.
 func TestSource(t *testing.T) {
 	t.Parallel()
@@ -266,21 +269,22 @@ func TestSource(t *testing.T) {
 
 	b := newBinding()
 	m = func(b attestation.Binding) (*cmw.Message, error) { return toyEvidence(b), nil }
-	token, err := source(context.Background(), b)
+	token, expires, err := source.Obtain(context.Background(), b)
 	require.NoError(t, err)
 	e, err := w.o.Checker.Check(context.Background(), token)
 	require.NoError(t, err)
 	require.NoError(t, e.AttestsKey(b))
+	require.Equal(t, e.Expires(), expires)
 
 	m = func(attestation.Binding) (*cmw.Message, error) { return toyEvidence(newBinding()), nil }
-	token, err = source(context.Background(), b)
+	token, _, err = source.Obtain(context.Background(), b)
 	require.ErrorIs(t, err, attestation.ErrRejected)
 	require.Nil(t, token, "a verdict of no is no passport")
 	m = func(attestation.Binding) (*cmw.Message, error) { return nil, nil }
-	_, err = source(context.Background(), b)
+	_, _, err = source.Obtain(context.Background(), b)
 	require.ErrorIs(t, err, attestation.ErrAttester)
 	m = func(attestation.Binding) (*cmw.Message, error) { return nil, attestation.ErrMisuse }
-	_, err = source(context.Background(), b)
+	_, _, err = source.Obtain(context.Background(), b)
 	require.ErrorIs(t, err, attestation.ErrAttester)
 }
 
