@@ -3,8 +3,11 @@ package expat
 import (
 	"crypto/elliptic"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,10 +97,16 @@ func BenchmarkDialMutual(b *testing.B) {
 // server's key is born in the TEE.
 func simulate(tb testing.TB, w *world) (client, server *Config) {
 	tb.Helper()
+	client, server, _ = simulateDevice(tb, w)
+	return client, server
+}
+
+func simulateDevice(tb testing.TB, w *world) (client, server *Config, device *simulated.Device) {
+	tb.Helper()
 	vendor, err := simulated.NewVendor("bench", time.Now())
 	require.NoError(tb, err)
 	digest := make([]byte, 32)
-	device, err := vendor.NewDevice(simulated.DeviceOptions{
+	device, err = vendor.NewDevice(simulated.DeviceOptions{
 		Instance: append([]byte{1}, make([]byte, 16)...), HardwareModel: []byte("model"), SoftwareName: "firmware", SoftwareVersion: "1.0",
 		Debug:        evidence.DebugDisabledSinceBoot,
 		Measurements: []evidence.Measurement{{Name: "app", Algorithm: "sha-256", Digest: digest}},
@@ -114,7 +123,7 @@ func simulate(tb testing.TB, w *world) (client, server *Config) {
 		Measurements: map[string][][]byte{"app": {digest}},
 	}, simulated.Extractor{})
 	require.NoError(tb, err)
-	return client, server
+	return client, server, device
 }
 
 func BenchmarkDialServerAttestsSimulated(b *testing.B) {
@@ -171,4 +180,86 @@ func BenchmarkStreamPassthrough(b *testing.B) {
 func BenchmarkStreamMux(b *testing.B) {
 	c, s := openMux(b, serverAttests)
 	benchmarkStream(b, c, s)
+}
+
+// memory is what the process holds, in bytes.
+func memory() uint64 {
+	for range 3 {
+		runtime.GC() // the second empties pools, and stacks shrink
+		time.Sleep(20 * time.Millisecond)
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
+}
+
+// BenchmarkIdleConn measures what one end of an open connection holds that has
+// carried data both ways and is idle. The two ends are in this process. In the
+// variants named reading the application waits in Read.
+func BenchmarkIdleConn(b *testing.B) {
+	const pairs = 200
+	w := newWorld(b)
+	kinds := []struct {
+		name string
+		open func() (net.Conn, net.Conn)
+	}{
+		{"tls", func() (net.Conn, net.Conn) {
+			cc, sc := plainConfigs(w)
+			c, s := tlspair.Connect(b, cc, sc)
+			return c, s
+		}},
+		{"passthrough", func() (net.Conn, net.Conn) {
+			cc, sc := w.configs(serverAttests)
+			c, s, err1, err2 := connect(b, cc, sc)
+			require.NoError(b, errors.Join(err1, err2))
+			return c, s
+		}},
+		{"mux", func() (net.Conn, net.Conn) {
+			cc, sc := w.configs(serverAttests)
+			cc.ReattestEvery, sc.Reattest = time.Hour, true
+			c, s, err1, err2 := connect(b, cc, sc)
+			require.NoError(b, errors.Join(err1, err2))
+			return c, s
+		}},
+	}
+	for _, kind := range kinds {
+		for _, reading := range []bool{false, true} {
+			name := kind.name
+			if reading {
+				name += "-reading"
+			}
+			b.Run(name, func(b *testing.B) {
+				for b.Loop() {
+					before := memory()
+					var conns []net.Conn
+					for range pairs {
+						c, s := kind.open()
+						conns = append(conns, c, s)
+						pass(b, c, s)
+						pass(b, s, c)
+					}
+					var wg sync.WaitGroup
+					for _, c := range conns {
+						if reading {
+							wg.Go(func() { _, _ = c.Read(make([]byte, 1)) })
+						}
+					}
+					b.ReportMetric(float64(memory()-before)/(2*pairs), "B/conn")
+					for _, c := range conns {
+						_ = c.Close()
+					}
+					wg.Wait()
+				}
+			})
+		}
+	}
+}
+
+// pass sends 64 KiB.
+func pass(b *testing.B, w io.Writer, r io.Reader) {
+	const size = 64 << 10
+	sent := make(chan error, 1)
+	go func() { _, err := w.Write(make([]byte, size)); sent <- err }()
+	_, err := io.CopyN(io.Discard, r, size)
+	require.NoError(b, errors.Join(err, <-sent))
 }

@@ -139,7 +139,7 @@ func (c *Conn) ready() error {
 	case phaseOpen:
 		return nil
 	case phaseFailed:
-		return context.Cause(c.life)
+		return c.cause()
 	}
 	return c.HandshakeContext(context.Background())
 }
@@ -149,7 +149,7 @@ var errExpired = &Error{Stage: StageLifetime, Alert: AlertAttestationRequired, S
 // explain tells an error of the TLS connection from why we have closed it.
 func (c *Conn) explain(err error) error {
 	if err != nil && c.phase.Load() == phaseFailed {
-		return context.Cause(c.life)
+		return c.cause()
 	}
 	return err
 }
@@ -207,7 +207,7 @@ func (c *Conn) CloseWrite() error {
 	case phaseNew:
 		return errors.New("expat: CloseWrite before the handshake is complete")
 	case phaseFailed:
-		return context.Cause(c.life)
+		return c.cause()
 	}
 	if c.mux != nil {
 		return c.mux.closeWrite()

@@ -26,7 +26,7 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 	case c.phase.Load() == phaseOpen:
 		return nil
 	case c.phase.Load() == phaseFailed:
-		return context.Cause(c.life)
+		return c.cause()
 	case c.err != nil:
 		return c.err
 	}
@@ -176,8 +176,14 @@ func (c *Conn) openMux(x *exchange) {
 
 // fail ends an open connection; err stays.
 func (c *Conn) fail(err *Error) {
-	c.end(err)
 	c.phase.Store(phaseFailed)
+	c.end(err)
+}
+
+// cause is why a connection has failed that has.
+func (c *Conn) cause() error {
+	<-c.life.Done() // fail has just begun, at worst
+	return context.Cause(c.life)
 }
 
 // expire ends a connection on which a verdict ran out. Reads and writes under

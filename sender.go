@@ -36,6 +36,7 @@ type sender struct {
 	queue []*flight     // ahead of data
 	data  []byte        // what the Write under way still has to send
 	takes bool          // a Write is under way
+	mute  bool          // no more data is taken
 	wrote chan struct{} // tells that Write that all is sent, or nothing more will be
 	ended bool          // no more is taken
 	err   error         // why a write failed; sticky
@@ -70,7 +71,7 @@ func (s *sender) loop() {
 			s.mu.Unlock()
 			err = s.write(f.frames)
 			s.mu.Lock()
-		case len(s.data) > 0:
+		case s.takes && len(s.data) > 0:
 			if buf == nil {
 				buf = frameBuffers.Get().(*[wire.HeaderSize + wire.MaxData]byte)
 			}
@@ -161,7 +162,7 @@ var errWriteClosed = errors.New("expat: write after CloseWrite")
 // leaves. There is one call at a time.
 func (s *sender) stream(b []byte, stop, also <-chan struct{}) (int, error) {
 	s.mu.Lock()
-	if s.err != nil || s.ended {
+	if s.err != nil || s.ended || s.mute {
 		defer s.mu.Unlock()
 		return 0, cmp.Or(s.err, errWriteClosed)
 	}
@@ -188,11 +189,11 @@ func (s *sender) stream(b []byte, stop, also <-chan struct{}) (int, error) {
 	return n, s.err
 }
 
-// cut takes back what the Write under way has not sent.
+// cut lets no more data leave.
 func (s *sender) cut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.data = nil
+	s.mute = true
 	s.finish()
 }
 
