@@ -44,7 +44,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, change{options: func(o *Options) { o.Attempts, o.AttemptTimeout = 2, 400*time.Millisecond }})
+			w := newWorld(t, change{options: func(o *Options) { o.Attempts, o.AttemptTimeout = 2, time.Second }})
 			if tc.fault == veraisonfake.OtherEvidence {
 				require.NoError(t, w.ask(t))
 			}

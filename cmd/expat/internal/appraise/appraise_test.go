@@ -243,3 +243,39 @@ func TestServe(t *testing.T) {
 
 	require.Error(t, Serve(context.Background(), ln, h, slog.New(slog.DiscardHandler)), "the listener is closed")
 }
+
+// With roots of clients only they are answered, over HTTP/2.
+func TestServeTLS(t *testing.T) {
+	t.Parallel()
+	ca, _, cert, key, root := files(t)
+	config, err := TLS(cert, key, root)
+	require.NoError(t, err)
+	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	issuer, err := ear.NewIssuer(ear.IssuerOptions{Key: ecKey, Name: "n", Developer: "d", Build: "b"})
+	require.NoError(t, err)
+	h, err := service.NewHandler(service.Options{Verifier: slow{}, Issuer: issuer})
+	require.NoError(t, err)
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", config)
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- Serve(ctx, ln, h, slog.New(slog.DiscardHandler)) }()
+	for _, known := range []bool{false, true} {
+		c := &tls.Config{RootCAs: ca.Pool()}
+		if known {
+			c.Certificates = []tls.Certificate{newLeaf(t, ca)}
+		}
+		transport := &http.Transport{TLSClientConfig: c, ForceAttemptHTTP2: true}
+		r, err := (&http.Client{Transport: transport}).Get("https://" + ln.Addr().String() + "/readyz")
+		require.Equal(t, known, err == nil, "%v", err)
+		if err == nil {
+			require.NoError(t, r.Body.Close())
+			require.Equal(t, http.StatusNoContent, r.StatusCode)
+			require.Equal(t, 2, r.ProtoMajor)
+		}
+		transport.CloseIdleConnections()
+	}
+	stop()
+	require.NoError(t, <-ended)
+}
