@@ -30,6 +30,7 @@ type clientConn struct {
 	classed atomic.Pointer[classed]
 
 	mu      sync.Mutex
+	active  int         // requests that have a place and no response yet
 	retired bool        // it is out of the pool and ends with its last request
 	timer   *time.Timer // runs while it carries no request
 }
@@ -81,24 +82,47 @@ func (c *clientConn) usable() error {
 
 var errRetired = errors.New("expathttp: the connection is no longer in the pool")
 
-// reserve takes the place of one request. A connection that is being retired at the
-// same time is either not given out or not closed before the request is done.
+// reserve takes the place of one request; roundTrip or release gives it back. A
+// connection that is retired meanwhile is not closed before.
 func (c *clientConn) reserve() error {
-	if err := c.cc.Reserve(); err != nil {
-		return err
-	}
 	c.mu.Lock()
-	retired := c.retired
+	if c.retired {
+		c.mu.Unlock()
+		return errRetired
+	}
+	c.active++
 	if c.timer != nil {
 		c.timer.Stop()
 	}
 	c.mu.Unlock()
-	if retired {
-		c.cc.Release()
-		c.retire()
-		return errRetired
+	err := c.cc.Reserve()
+	if err != nil {
+		c.done()
 	}
-	return nil
+	return err
+}
+
+// release gives back the place of a request that is not sent.
+func (c *clientConn) release() {
+	c.cc.Release()
+	c.done()
+}
+
+// done notes the end of what reserve began.
+func (c *clientConn) done() {
+	c.mu.Lock()
+	c.active--
+	c.mu.Unlock()
+	c.changed()
+}
+
+// busy tells whether a request is under way. net/http counts one no more before it
+// has delivered a response without body, so its count is not enough.
+func (c *clientConn) busy() bool {
+	c.mu.Lock()
+	active := c.active
+	c.mu.Unlock()
+	return active > 0 || c.cc.InFlight() > 0
 }
 
 // watch follows the connection until it ends.
@@ -113,7 +137,7 @@ func (c *clientConn) changed() {
 		c.retire()
 		return
 	}
-	if c.cc.InFlight() > 0 {
+	if c.busy() {
 		return
 	}
 	c.mu.Lock()
@@ -136,7 +160,7 @@ func (c *clientConn) changed() {
 
 // idled ends a connection that carried no request for the idle timeout.
 func (c *clientConn) idled() {
-	if c.cc.InFlight() == 0 {
+	if !c.busy() {
 		c.retire()
 	}
 }
@@ -151,7 +175,7 @@ func (c *clientConn) retire() {
 		c.timer.Stop()
 	}
 	c.mu.Unlock()
-	if c.cc.Err() != nil || c.cc.InFlight() == 0 {
+	if c.cc.Err() != nil || !c.busy() {
 		_ = c.cc.Close()
 		_ = c.conn.Close() // net/http may have ended without it
 	}
@@ -160,6 +184,7 @@ func (c *clientConn) retire() {
 // roundTrip sends a request on a place that was reserved. sent tells whether any of
 // it may have left. The body of the request is closed, unless the response comes.
 func (c *clientConn) roundTrip(req *http.Request) (resp *http.Response, sent bool, err error) {
+	defer c.done()
 	var wrote atomic.Bool
 	ctx := req.Context()
 	if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.GotConn != nil {

@@ -69,7 +69,7 @@ func (t *Transport) connection(ctx context.Context, addr string) (*clientConn, e
 		case err == nil:
 			continue
 		case !d.shared:
-			d.conn.cc.Release()
+			d.conn.release()
 		}
 		if unfit++; unfit == MaxUnfit {
 			return nil, fmt.Errorf("%w: %w", ErrPeers, err)
@@ -136,11 +136,21 @@ func (t *Transport) join(ctx context.Context, addr string, added int) *dialing {
 	return d
 }
 
-// leave gives up waiting.
+// leave gives up waiting. A connection that is there by now is left to others.
 func (t *Transport) leave(addr string, d *dialing) {
 	t.pool.mu.Lock()
+	d.waiters--
+	select {
+	case <-d.done:
+		t.pool.mu.Unlock()
+		if d.err == nil && !d.shared {
+			d.conn.release()
+		}
+		return
+	default:
+	}
 	defer t.pool.mu.Unlock()
-	if d.waiters--; d.waiters > 0 {
+	if d.waiters > 0 {
 		return
 	}
 	d.cancel()
@@ -154,7 +164,7 @@ func (t *Transport) dial(ctx context.Context, addr string, d *dialing) {
 	defer d.cancel()
 	c, err := t.connect(ctx, addr)
 	if err == nil && !d.shared {
-		err = c.cc.Reserve()
+		err = c.reserve()
 	}
 	t.pool.mu.Lock()
 	h := t.pool.hosts[addr]
@@ -175,10 +185,10 @@ func (t *Transport) dial(ctx context.Context, addr string, d *dialing) {
 	if err != nil {
 		return
 	}
-	if abandoned && !d.shared {
-		c.cc.Release()
-	}
 	c.watch()
+	if abandoned && !d.shared {
+		c.release()
+	}
 }
 
 // remove takes a connection out of the pool.
@@ -206,7 +216,7 @@ func (p *pool) idle(addr string) []*clientConn {
 	var out []*clientConn
 	for a, h := range p.hosts {
 		for _, c := range h.conns {
-			if (addr == "" || a == addr) && c.cc.InFlight() == 0 {
+			if (addr == "" || a == addr) && !c.busy() {
 				out = append(out, c)
 			}
 		}

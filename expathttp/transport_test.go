@@ -258,25 +258,33 @@ func TestWaitEnds(t *testing.T) {
 	}
 }
 
-// Who stops waiting for a connection of HTTP/1.1 leaves it to others.
+// Who stops waiting for a connection of HTTP/1.1 leaves it to others, whether it is
+// there already or not.
 func TestAbandonedConnection(t *testing.T) {
 	t.Parallel()
-	cc, sc := configs("alice", "bob", "http/1.1")
-	_, addr := serve(t, sc, describe)
-	tr, err := NewTransport(cc, Options{})
-	require.NoError(t, err)
-	defer tr.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(t.Context(), tr.timeout)
-	h := &host{http1: true, pending: 1}
-	tr.pool.hosts[addr] = h
-	d := &dialing{cancel: cancel, done: make(chan struct{})} // waiters: none
-	tr.dial(ctx, addr, d)
-	require.NoError(t, d.err)
-	require.Zero(t, d.conn.cc.InFlight())
-	c := &http.Client{Transport: tr}
-	_, _, err = get(t, t.Context(), c, "https://"+addr+"/")
-	require.NoError(t, err)
-	require.Equal(t, 1, h.added)
+	for _, late := range []bool{false, true} {
+		cc, sc := configs("alice", "bob", "http/1.1")
+		_, addr := serve(t, sc, describe)
+		c, tr := client(t, cc, Options{})
+		ctx, cancel := context.WithTimeout(t.Context(), tr.timeout)
+		defer cancel()
+		h := &host{http1: true, pending: 1}
+		tr.pool.hosts[addr] = h
+		d := &dialing{cancel: cancel, done: make(chan struct{}), waiters: 1}
+		if !late {
+			d.waiters = 0
+		}
+		tr.dial(ctx, addr, d)
+		require.NoError(t, d.err)
+		require.Equal(t, late, d.conn.busy())
+		if late {
+			tr.leave(addr, d)
+		}
+		require.False(t, d.conn.busy())
+		_, _, err := get(t, t.Context(), c, "https://"+addr+"/")
+		require.NoError(t, err)
+		require.Equal(t, 1, h.added)
+	}
 }
 
 // Failures to connect are those of expat and net, once for all who wait, and leave
