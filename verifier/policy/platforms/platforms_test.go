@@ -16,9 +16,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
+	snptest "github.com/google/go-sev-guest/verify/testdata"
+	tdxtest "github.com/google/go-tdx-guest/testing/testdata"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/expat-go/expat/cmw"
 	"github.com/expat-go/expat/evidence/sevsnp"
 	"github.com/expat-go/expat/evidence/simulated"
 	"github.com/expat-go/expat/evidence/tdx"
@@ -135,16 +139,16 @@ func TestRefused(t *testing.T) {
 		{"sevsnp", "      {fetch_from_amd: true}", "p.yaml:10:7: environments[0].sevsnp.min_tcb: exactly one of min_tcb and accept_vulnerable_firmware must be given; write the lowest good levels of each product line"},
 		{"sevsnp", "      {" + min + "fetch_from_amd: true, accept_vulnerable_firmware: true}", "p.yaml:10:17: environments[0].sevsnp.min_tcb: exactly one of min_tcb and accept_vulnerable_firmware must be given; write the lowest good levels of each product line"},
 		{"sevsnp", "      {" + min + "allow_smt: true}", "p.yaml:10:7: environments[0].sevsnp.revocation_lists: it is missing; list them, or write fetch_from_amd: true, or accept_revoked: true to look at none"},
-		{"sevsnp", "      {" + min + "accept_revoked: true, revocation_lists: [{file: list.crl}]}", "p.yaml:10:88: environments[0].sevsnp.accept_revoked: it contradicts revocation_lists; keep one of the two"},
-		{"sevsnp", "      {accept_revoked: true, min_tcb: {Milan: {bootloader: 256, tee: 0, snp: 2, microcode: 3}}}", "p.yaml:10:61: environments[0].sevsnp.min_tcb.Milan.bootloader: it is \"256\"; write a number of 0 to 255"},
+		{"sevsnp", "      {" + min + "accept_revoked: true, revocation_lists: [{file: list.crl}]}", "p.yaml:10:89: environments[0].sevsnp.accept_revoked: it contradicts revocation_lists; keep one of the two"},
+		{"sevsnp", "      {accept_revoked: true, min_tcb: {Milan: {bootloader: 256, tee: 0, snp: 2, microcode: 3}}}", "p.yaml:10:60: environments[0].sevsnp.min_tcb.Milan.bootloader: it is \"256\"; write a number of 0 to 255"},
 		{"sevsnp", "      {accept_revoked: true, min_tcb: {Milan: {tee: 0, snp: 2, microcode: 3}}}", "p.yaml:10:47: environments[0].sevsnp.min_tcb.Milan.bootloader: it is missing; write the lowest good level, 0 to 255"},
-		{"sevsnp", "      {accept_revoked: true, min_tcb: {Turin: {tee: 0}}}", "p.yaml:10:39: environments[0].sevsnp.min_tcb.Turin: there is no such field; the fields here are Genoa, Milan"},
-		{"sevsnp", "      {" + min + "accept_revoked: true, vmpl: 4}", "p.yaml:10:96: environments[0].sevsnp.vmpl: it is \"4\"; write a number of 0 to 3"},
-		{"sevsnp", "      {" + min + "accept_revoked: true, host_data: [\"00\"]}", "p.yaml:10:102: environments[0].sevsnp.host_data[0]: it has 1 bytes; write 32 bytes in hex"},
-		{"sevsnp", "      {" + min + "accept_revoked: true, certificates: [{file: junk}]}", "p.yaml:10:112: environments[0].sevsnp.certificates[0].file: it holds no certificate: x509: malformed certificate; name a file of certificates in PEM or DER"},
-		{"sevsnp", "      {" + min + "accept_revoked: true, certificates: [{fil: junk}]}", "p.yaml:10:105: environments[0].sevsnp.certificates[0].file: it is missing; name a file"},
-		{"sevsnp", "      {" + min + "revocation_lists: [{file: junk}]}", "p.yaml:10:94: environments[0].sevsnp.revocation_lists[0].file: it holds no revocation list: x509: malformed crl; name a file of revocation lists in PEM or DER"},
-		{"sevsnp", "      {" + min + "revocation_lists: [{fil: junk}]}", "p.yaml:10:87: environments[0].sevsnp.revocation_lists[0].file: it is missing; name a file"},
+		{"sevsnp", "      {accept_revoked: true, min_tcb: {Turin: {tee: 0}}}", "p.yaml:10:40: environments[0].sevsnp.min_tcb.Turin: there is no such field; the fields here are Genoa, Milan"},
+		{"sevsnp", "      {" + min + "accept_revoked: true, vmpl: 4}", "p.yaml:10:101: environments[0].sevsnp.vmpl: it is \"4\"; write a number of 0 to 3"},
+		{"sevsnp", "      {" + min + "accept_revoked: true, host_data: [\"00\"]}", "p.yaml:10:107: environments[0].sevsnp.host_data[0]: it has 1 bytes; write 32 bytes in hex"},
+		{"sevsnp", "      {" + min + "accept_revoked: true, certificates: [{file: junk}]}", "p.yaml:10:117: environments[0].sevsnp.certificates[0].file: it holds no certificate: x509: malformed certificate; name a file of certificates in PEM or DER"},
+		{"sevsnp", "      {" + min + "accept_revoked: true, certificates: [{fil: junk}]}", "p.yaml:10:110: environments[0].sevsnp.certificates[0].file: it is missing; name a file"},
+		{"sevsnp", "      {" + min + "revocation_lists: [{file: junk}]}", "p.yaml:10:99: environments[0].sevsnp.revocation_lists[0].file: it holds no revocation list: x509: malformed crl; name a file of revocation lists in PEM or DER"},
+		{"sevsnp", "      {" + min + "revocation_lists: [{fil: junk}]}", "p.yaml:10:92: environments[0].sevsnp.revocation_lists[0].file: it is missing; name a file"},
 		{"tdx", "      {min_tcb: \"00\"}", "p.yaml:10:17: environments[0].tdx.min_tcb: it has 1 bytes; write 16 bytes in hex"},
 		{"tdx", "      {collateral: [{dirr: x}]}", "p.yaml:10:21: environments[0].tdx.collateral[0].dir: it is missing; name a directory of collateral"},
 		{"tdx", "      {collateral: [{dir: none}]}", "p.yaml:10:27: environments[0].tdx.collateral[0].dir: the file cannot be read: stat none/pck.crl: no such file or directory; name a file, from the directory of the policy"},
@@ -176,5 +180,36 @@ func TestLearnRefuses(t *testing.T) {
 		}
 		_, _, err := p.Learn(context.Background(), p.MediaTypes[0], []byte("x"), roots, time.Now())
 		require.Error(t, err, p.Name)
+	}
+}
+
+// The levels of real firmware become the floor of a draft, and nothing weak is on.
+func TestLearn(t *testing.T) {
+	t.Parallel()
+	snp, err := cbor.Marshal(map[int]any{1: snptest.AttestationBytes[:0x4a0], 2: [][]byte{snptest.VcekBytes}})
+	require.NoError(t, err)
+	quote, err := cbor.Marshal(map[int]any{1: tdx.TrimQuote(tdxtest.RawQuote)})
+	require.NoError(t, err)
+	for _, c := range []struct {
+		mediaType string
+		value     []byte
+		at        time.Time
+		want      string
+	}{
+		{sevsnp.MediaType, snp, time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC), "min_tcb:  # the level that was seen"},
+		{tdx.MediaType, quote, time.Date(2023, 7, 1, 1, 0, 0, 0, time.UTC), "min_tcb: \"03000400000000000000000000000000\"  # the level that was seen"},
+	} {
+		m, err := cmw.NewRecord(c.mediaType, c.value, cmw.Evidence)
+		require.NoError(t, err)
+		d, err := policy.Learn(context.Background(), []policy.LearnInput{{Source: "real", Message: m}},
+			policy.LearnOptions{Name: "x", Platforms: platforms.All(), Now: func() time.Time { return c.at }})
+		require.NoError(t, err)
+		text, err := d.Marshal()
+		require.NoError(t, err)
+		require.Contains(t, string(text), c.want)
+		_, errs := parse(t.TempDir(), string(text))
+		require.Len(t, errs, 1, "%s\n%s", text, strings.Join(errs, "\n"))
+		_, errs = parse(t.TempDir(), strings.Replace(string(text), "draft: true", "draft: false", 1))
+		require.Empty(t, errs)
 	}
 }
