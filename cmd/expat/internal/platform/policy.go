@@ -144,5 +144,5 @@ func (r *Recorder) Save(name string) error {
 	}
 	binding := append(pem.EncodeToMemory(&pem.Block{Type: BinderType, Bytes: r.of.Binder()}),
 		pem.EncodeToMemory(&pem.Block{Type: KeyType, Bytes: r.of.SPKI()})...)
-	return errors.Join(os.WriteFile(name, b, 0o644), os.WriteFile(name+".binding", binding, 0o644))
+	return errors.Join(os.WriteFile(name, b, 0o600), os.WriteFile(name+".binding", binding, 0o600))
 }
