@@ -176,8 +176,7 @@ func (c *clientConn) retire() {
 	}
 	c.mu.Unlock()
 	if c.cc.Err() != nil || !c.busy() {
-		_ = c.cc.Close()
-		_ = c.conn.Close() // net/http may have ended without it
+		_ = c.cc.Close() // if it has not ended, or been handed over by an upgrade
 	}
 }
 

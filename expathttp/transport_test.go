@@ -381,3 +381,39 @@ func TestStreamReset(t *testing.T) {
 	require.EqualError(t, e, "stream reset with code 2")
 	require.False(t, notProcessed(err))
 }
+
+// An upgrade takes the attested connection over; the pool leaves it alone.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	cc, sc := configs("alice", "bob", "http/1.1")
+	_, addr := serve(t, sc, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		_, _ = io.CopyN(conn, rw, 10)
+	}))
+	_, tr := client(t, cc, Options{})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+addr+"/", nil)
+	require.NoError(t, err)
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "echo")
+	resp, err := tr.RoundTrip(req)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode)
+	require.Equal(t, "bob", peerName(PeerOf(resp)))
+	require.Eventually(t, func() bool { return forgotten(tr) }, 5*time.Second, time.Millisecond)
+	stream := resp.Body.(io.ReadWriteCloser)
+	for range 2 {
+		_, err = io.WriteString(stream, "hello")
+		require.NoError(t, err)
+		echoed := make([]byte, 5)
+		_, err = io.ReadFull(stream, echoed)
+		require.NoError(t, err)
+		require.Equal(t, "hello", string(echoed))
+	}
+	require.NoError(t, stream.Close())
+}
