@@ -26,6 +26,7 @@ func TestConfigErrors(t *testing.T) {
 	chain := func(context.Context, authenticator.Chain) error { return nil }
 	nonce := func(context.Context) ([]byte, error) { return nil, nil }
 	attester := func(c *Config) { c.Verifier, c.Attester, c.TLS.Certificates = nil, &toy{}, []tls.Certificate{w.server} }
+	needsAsking := "ReattestEvery, AllowKeyChange, BeforeReattest and AfterReattest need a Verifier: without one nobody is asked anew"
 	needsVerifier := "RequireSameLeaf, RequireOCSPStaple, CheckRevocation and Nonce need a Verifier: without one the peer shows no authenticator"
 	for _, c := range []struct {
 		text string
@@ -34,6 +35,14 @@ func TestConfigErrors(t *testing.T) {
 		{"set Attester, Verifier or both: without them nothing is attested", func(c *Config) { c.Verifier = nil }},
 		{"set TLS", func(c *Config) { c.TLS = nil }},
 		{"Timeout and VerifierTimeout must not be negative", func(c *Config) { c.Timeout = -1 }},
+		{"ReattestEvery must not be negative", func(c *Config) { c.ReattestEvery = -1 }},
+		{needsAsking, func(c *Config) { attester(c); c.ReattestEvery = 1 }},
+		{needsAsking, func(c *Config) { attester(c); c.AllowKeyChange = true }},
+		{needsAsking, func(c *Config) { attester(c); c.BeforeReattest = func(*Conn) {} }},
+		{needsAsking, func(c *Config) { attester(c); c.AfterReattest = func(*Conn, *attestation.Result, error) {} }},
+		{"set Identities or GetIdentities, not both", func(c *Config) {
+			c.Identities, c.GetIdentities = []tls.Certificate{w.server}, func() ([]tls.Certificate, error) { return nil, nil }
+		}},
 		{"Timeout and VerifierTimeout must not be negative", func(c *Config) { c.VerifierTimeout = -1 }},
 		{"MaxAuthenticator must be 0 to 1048576", func(c *Config) { c.MaxAuthenticator = -1 }},
 		{"MaxAuthenticator must be 0 to 1048576", func(c *Config) { c.MaxAuthenticator = MaxMaxAuthenticator + 1 }},

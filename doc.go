@@ -46,6 +46,15 @@
 // goes wrong is one local [*Error] that names the [Stage], a coarse [Alert] to
 // the peer, and a closed connection.
 //
+// # Re-attestation
+//
+// A peer may change while a connection lasts. With [Config].Reattest on both
+// sides, or ReattestEvery on one, the frames go on after opening: application
+// data travels in DATA frames, and each side may ask the other anew
+// ([Conn.Reattest]). A peer that is then refused, or does not answer, loses the
+// connection; so does one whose application does not read for that long.
+// docs/reattestation.md has the states, errors and limits.
+//
 // # Limits
 //
 // The exchange with its TLS handshake takes at most [DefaultTimeout], an

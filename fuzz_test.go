@@ -1,7 +1,9 @@
 package expat
 
 import (
+	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +14,7 @@ import (
 )
 
 // The alphabet of FuzzPeerFrames: what a byte makes the rogue do. The first byte
-// chooses the victim's role and what the victim wants.
+// chooses the victim's role, what the victim wants, and whether both say mux.
 const (
 	fuzzHello = iota // as an attester and relying party
 	fuzzHelloAttests
@@ -29,16 +31,22 @@ const (
 	fuzzData
 	fuzzRaw // the next byte, as it is
 	fuzzReceive
+	fuzzDataFrame
 	fuzzKinds
 )
 
+// fuzzFramed is what a DATA frame of the rogue carries.
+const fuzzFramed = "framed "
+
 // play does what the bytes say.
-func (r *rogue) play(script []byte) {
+func (r *rogue) play(script []byte, mux bool) {
 	for len(script) > 0 {
 		kind, rest := script[0]%fuzzKinds, script[1:]
 		switch kind {
 		case fuzzHello, fuzzHelloAttests, fuzzHelloAsks, fuzzHelloNothing:
-			r.sendHello([]wire.HelloMap{both, attests, asks, {}}[kind])
+			h := []wire.HelloMap{both, attests, asks, {}}[kind]
+			h.Mux = mux
+			r.sendHello(h)
 		case fuzzRequest:
 			r.send(wire.Request, r.ask())
 		case fuzzRequestPlain:
@@ -53,6 +61,8 @@ func (r *rogue) play(script []byte) {
 			r.send(wire.Alert, []byte{0, 7})
 		case fuzzData:
 			r.write([]byte("application data")...)
+		case fuzzDataFrame:
+			r.send(wire.Data, []byte(fuzzFramed))
 		case fuzzRaw:
 			if len(rest) > 0 {
 				r.write(rest[0])
@@ -97,10 +107,15 @@ func FuzzPeerFrames(f *testing.F) {
 		{2, fuzzHello, fuzzRequest, fuzzReceive, fuzzReceive, fuzzAuthenticator, fuzzReceive, fuzzReceive, fuzzResult, fuzzData},
 	}
 	for _, s := range legal {
-		for _, role := range []byte{0, 4} {
+		for _, role := range []byte{0, 4, 8, 12} {
 			seed := append([]byte{s[0] | role}, s[1:]...)
 			f.Add(seed)
 			f.Add(seed[:len(seed)-2])
+			live := append(seed[:len(seed)-1:len(seed)-1], fuzzDataFrame)
+			f.Add(append(live, fuzzRequest, fuzzReceive, fuzzDataFrame, fuzzResult))
+			f.Add(append(live, fuzzRequest, fuzzRequest))
+			f.Add(append(live, fuzzAuthenticator))
+			f.Add(append(live, fuzzAlert, fuzzDataFrame))
 			f.Add(append(seed[:2:2], seed[3:]...))
 		}
 	}
@@ -120,8 +135,9 @@ func FuzzPeerFrames(f *testing.F) {
 		}
 		shape := script[0] & 3
 		cn, sn := delayPipe(0)
-		r := w.meetOver(t, cn, sn, victim, [...]string{direction(victim, true), direction(victim, false), mutual, mutual}[shape])
-		r.play(script[1:])
+		mux := script[0]&8 != 0
+		r := w.meetOver(t, cn, sn, victim, [...]string{direction(victim, true), direction(victim, false), mutual, mutual}[shape], func(c *Config) { c.Reattest = mux })
+		r.play(script[1:], mux)
 		require.NoError(t, r.tls.CloseWrite())
 		read := make(chan []byte, 1)
 		go func() { all, _ := io.ReadAll(r.tls); read <- all }()
@@ -161,6 +177,14 @@ func requireLegal(t *testing.T, r *rogue, shape byte, script []byte) {
 	if attests && (has(fuzzHello) || has(fuzzHelloAsks)) && !has(fuzzHelloAttests) {
 		require.True(t, has(fuzzRequest) && has(fuzzResult), "%d", script)
 	}
-	_, err := io.ReadAll(r.victim)
-	require.NoError(t, err, "what follows is the application's")
+	all, err := io.ReadAll(r.victim)
+	if r.victim.mux == nil {
+		require.NoError(t, err, "what follows is the application's")
+		return
+	}
+	require.Empty(t, strings.ReplaceAll(string(all), fuzzFramed, ""), "what is not DATA reached the application")
+	var e *Error
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		require.ErrorAs(t, err, &e)
+	}
 }

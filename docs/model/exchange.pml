@@ -72,7 +72,7 @@ end:	do
 	:: queue?f -> wire!f;
 		if
 		:: f == eof -> break
-		:: else
+		:: else -> f = 0         /* what is behind us makes no new state, here and below */
 		fi
 	od
 }
@@ -141,7 +141,7 @@ proctype Endpoint(bool asks; bool holdsBack; chan in; chan queue)
 #endif
 	od;
 
-	isOpen = true; opened++;
+	isOpen = true; opened++; f = 0;
 	assert(MAY_FLOW);
 #ifdef MUX
 	live = true;
@@ -152,7 +152,7 @@ proctype Endpoint(bool asks; bool holdsBack; chan in; chan queue)
 #ifdef BROKEN_LEASE
 	:: expired = true
 #endif
-	:: nempty(in) && len(queue) < ROOM + 3 -> in?f;
+	:: atomic { nempty(in) && len(queue) < ROOM + 3 -> in?f;
 		if
 		:: f == eof -> gotEOF = true; break
 #ifdef MUX
@@ -166,16 +166,17 @@ proctype Endpoint(bool asks; bool holdsBack; chan in; chan queue)
 #else
 		:: else -> assert(isOpen && MAY_FLOW)
 #endif
-		fi
+		fi;
+		f = 0 }
 	:: nfull(queue) && len(queue) < ROOM -> assert(isOpen && MAY_FLOW); queue!data
 #ifdef MUX
-	:: ask == askDone && len(queue) < ROOM -> ask = askPending; SEND(request)
+	:: atomic { ask == askDone && len(queue) < ROOM -> ask = askPending; SEND(request) }
 	:: answer == answerOwed ->
 		if
-		:: SEND(auth_good); answer = answerSent
+		:: atomic { SEND(auth_good); answer = answerSent }
 		:: goto fail                                 /* the platform fails */
 		fi
-	:: ask == askJudging && good -> SEND(result_ok); ask = askDone
+	:: atomic { ask == askJudging && good -> good = false; SEND(result_ok); ask = askDone }
 	:: ask == askJudging && !good -> SEND(result_no); goto closed
 #endif
 	:: expired = true; isOpen = false; goto fail     /* a verdict has run out */
@@ -184,7 +185,7 @@ proctype Endpoint(bool asks; bool holdsBack; chan in; chan queue)
 	goto closed;
 
 fail:	SEND(alert);
-closed:	isOpen = false;
+closed:	isOpen = false; f = 0;
 	SEND(eof);
 	ended++;
 	/* A closed socket swallows what is under way. */
