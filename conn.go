@@ -43,7 +43,8 @@ type Conn struct {
 
 	opened atomic.Pointer[opened] // set before phaseOpen
 
-	mux *mux // set before phaseOpen; nil: the stream is that of tls
+	cut atomic.Bool // the connection under TLS has ended
+	mux *mux        // set before phaseOpen; nil: the stream is that of tls
 
 	limits          sync.Mutex // guards the deadlines
 	readBy, writeBy time.Time
@@ -92,7 +93,7 @@ func newClient(nc net.Conn, cfg *Config, host string) *Conn {
 		config.ServerName = host
 	}
 	c.serverName = config.ServerName
-	c.tls = tls.Client(nc, config)
+	c.tls = tls.Client(&clientLink{Conn: nc, conn: c}, config)
 	return c
 }
 

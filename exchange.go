@@ -142,6 +142,9 @@ func (x *exchange) work(ctx context.Context, stage Stage, step func() *Error) *E
 			return failed(stage, fmt.Errorf("waiting for one of %d exchanges to be done: %w", cap(places), over(ctx)))
 		}
 	}
+	if ctx.Err() != nil {
+		return failed(stage, over(ctx))
+	}
 	return step()
 }
 

@@ -202,6 +202,9 @@ func (d *deadline) passed() <-chan struct{} {
 	if d.done == nil {
 		d.done = make(chan struct{})
 	}
+	if !d.at.IsZero() && !isClosed(d.done) && !time.Now().Before(d.at) {
+		close(d.done) // before the timer
+	}
 	return d.done
 }
 

@@ -148,6 +148,9 @@ func (m *mux) ended(err error) {
 	if m.conn.life.Err() != nil {
 		return
 	}
+	if err == io.EOF && m.conn.cut.Load() {
+		err = io.ErrUnexpectedEOF // without close_notify
+	}
 	m.mu.Lock()
 	m.closed[peersEnd] = true
 	if err != io.EOF {

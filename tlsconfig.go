@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -61,6 +62,26 @@ func (p *prepared) checkPin(cs tls.ConnectionState) error {
 type link struct {
 	net.Conn
 	conn *Conn
+}
+
+// Read notes the end of the connection under TLS: crypto/tls takes it for the end
+// of the stream if it comes between two records.
+func (l *link) Read(b []byte) (int, error) { return l.conn.readUnder(b) }
+
+// clientLink is the same under a client's.
+type clientLink struct {
+	net.Conn
+	conn *Conn
+}
+
+func (l *clientLink) Read(b []byte) (int, error) { return l.conn.readUnder(b) }
+
+func (c *Conn) readUnder(b []byte) (int, error) {
+	n, err := c.net.Read(b)
+	if err == io.EOF {
+		c.cut.Store(true)
+	}
+	return n, err
 }
 
 // serverTLS is the configuration of a server. Its callbacks record on the Conn
