@@ -103,6 +103,11 @@ func simulate(tb testing.TB, w *world) (client, server *Config) {
 
 func simulateDevice(tb testing.TB, w *world) (client, server *Config, device *simulated.Device) {
 	tb.Helper()
+	return simulateFor(tb, w, simulated.Extractor{})
+}
+
+func simulateFor(tb testing.TB, w *world, x simulated.Extractor) (client, server *Config, device *simulated.Device) {
+	tb.Helper()
 	vendor, err := simulated.NewVendor("bench", time.Now())
 	require.NoError(tb, err)
 	digest := make([]byte, 32)
@@ -121,13 +126,19 @@ func simulateDevice(tb testing.TB, w *world) (client, server *Config, device *si
 	client.Verifier, err = verifier.New(verifier.Policy{
 		Name: "bench", Roots: vendor.Roots(), AnyInstance: true,
 		Measurements: map[string][][]byte{"app": {digest}},
-	}, simulated.Extractor{})
+	}, x)
 	require.NoError(tb, err)
 	return client, server, device
 }
 
 func BenchmarkDialServerAttestsSimulated(b *testing.B) {
 	cc, sc := simulate(b, newWorld(b))
+	benchmarkExpat(b, cc, sc)
+}
+
+// The client has seen the device before, and remembers its certificates.
+func BenchmarkDialServerAttestsSimulatedAgain(b *testing.B) {
+	cc, sc, _ := simulateFor(b, newWorld(b), simulated.Extractor{Chains: new(evidence.Chains)})
 	benchmarkExpat(b, cc, sc)
 }
 

@@ -39,7 +39,11 @@ const algES256 = int64(cose.AlgorithmES256)
 
 // Extractor reads Evidence of simulated devices. The zero Extractor is ready for
 // use.
-type Extractor struct{}
+type Extractor struct {
+	// Chains remembers the certificate chains of devices. Nil: each is verified
+	// anew.
+	Chains *evidence.Chains
+}
 
 var _ evidence.Extractor = Extractor{}
 
@@ -47,7 +51,7 @@ var _ evidence.Extractor = Extractor{}
 func (Extractor) MediaTypes() []string { return []string{MediaType} }
 
 // Extract checks a token as [evidence.Extractor] says.
-func (Extractor) Extract(ctx context.Context, mediaType string, value []byte, roots *x509.CertPool, now time.Time) (*evidence.Claims, error) {
+func (e Extractor) Extract(ctx context.Context, mediaType string, value []byte, roots *x509.CertPool, now time.Time) (*evidence.Claims, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -61,7 +65,7 @@ func (Extractor) Extract(ctx context.Context, mediaType string, value []byte, ro
 	if err != nil {
 		return nil, err
 	}
-	root, notAfter, err := t.verifyChain(roots, now)
+	root, notAfter, err := t.verifyChain(e.Chains, roots, now)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +184,7 @@ func guard(step string, read func() error) (err error) {
 
 // verifyChain leads the device's certificate to a root and returns that, with the
 // time at which the first certificate on the way ends.
-func (t *token) verifyChain(roots *x509.CertPool, now time.Time) (root *x509.Certificate, notAfter time.Time, err error) {
+func (t *token) verifyChain(known *evidence.Chains, roots *x509.CertPool, now time.Time) (root *x509.Certificate, notAfter time.Time, err error) {
 	const step = "certificate chain"
 	device := t.chain[0]
 	key, ok := device.PublicKey.(*ecdsa.PublicKey)
@@ -194,23 +198,9 @@ func (t *token) verifyChain(roots *x509.CertPool, now time.Time) (root *x509.Cer
 	case device.Subject.SerialNumber != hex.EncodeToString(t.claims.UEID):
 		return nil, notAfter, untrusted(step, errors.New("the certificate is that of another device"))
 	}
-	intermediates := x509.NewCertPool()
-	for _, c := range t.chain[1:] {
-		intermediates.AddCert(c)
-	}
-	chains, err := device.Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: intermediates, CurrentTime: now,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, // no usage is registered for attestation
-	})
+	chain, notAfter, err := known.Verify(t.chain, roots, now)
 	if err != nil {
 		return nil, notAfter, untrusted(step, err)
-	}
-	chain := chains[0]
-	notAfter = chain[0].NotAfter
-	for _, c := range chain[1:] {
-		if c.NotAfter.Before(notAfter) {
-			notAfter = c.NotAfter
-		}
 	}
 	return chain[len(chain)-1], notAfter, nil
 }

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/expat-go/expat/evidence"
 )
 
 // Object identifiers of the TCG and of X.509.
@@ -36,7 +38,7 @@ type signer struct {
 
 // checkSigner leads the attestation key to one of the roots. That the key is
 // restricted is known because the CA certified its Name, which covers attributes.
-func (p *parsedReport) checkSigner(roots *x509.CertPool, now time.Time) (*signer, error) {
+func (p *parsedReport) checkSigner(known *evidence.Chains, roots *x509.CertPool, now time.Time) (*signer, error) {
 	const step = "attestation key"
 	switch {
 	case !p.ak.restricted():
@@ -48,7 +50,7 @@ func (p *parsedReport) checkSigner(roots *x509.CertPool, now time.Time) (*signer
 	if err != nil {
 		return nil, untrusted("certificate of the attestation key", err)
 	}
-	if s.notAfter, err = p.checkChain(roots, now); err != nil {
+	if s.notAfter, err = p.checkChain(known, roots, now); err != nil {
 		return nil, untrusted("certificate chain", err)
 	}
 	return s, nil
@@ -76,29 +78,14 @@ func (p *parsedReport) checkCertificate() (*signer, error) {
 	return s, err
 }
 
-// checkChain returns when the first certificate on the way to the root ends.
-func (p *parsedReport) checkChain(roots *x509.CertPool, now time.Time) (notAfter time.Time, err error) {
+// checkChain returns when the first certificate on the way to the root ends. The
+// extended key usage of the first was checked.
+func (p *parsedReport) checkChain(known *evidence.Chains, roots *x509.CertPool, now time.Time) (time.Time, error) {
 	if now.IsZero() { // crypto/x509 would take the time of day
-		return notAfter, errors.New("the time is not known")
+		return time.Time{}, errors.New("the time is not known")
 	}
-	intermediates := x509.NewCertPool()
-	for _, c := range p.chain[1:] {
-		intermediates.AddCert(c)
-	}
-	chains, err := p.chain[0].Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: intermediates, CurrentTime: now,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, // ours was checked above
-	})
-	if err != nil {
-		return notAfter, err
-	}
-	notAfter = chains[0][0].NotAfter
-	for _, c := range chains[0][1:] {
-		if c.NotAfter.Before(notAfter) {
-			notAfter = c.NotAfter
-		}
-	}
-	return notAfter, nil
+	_, notAfter, err := known.Verify(p.chain, roots, now)
+	return notAfter, err
 }
 
 // deviceNames reads manufacturer and model of the TPM out of the subject

@@ -33,6 +33,9 @@ type Extractor struct {
 	// "event:sha256:4:EV_EFI_BOOT_SERVICES_APPLICATION". Evidence without a log
 	// that leads to the quoted values is then refused.
 	FromLog []int
+	// Chains remembers the certificate chains of attestation keys. Nil: each is
+	// verified anew.
+	Chains *evidence.Chains
 }
 
 var _ evidence.Extractor = Extractor{}
@@ -55,7 +58,7 @@ func (e Extractor) Extract(ctx context.Context, mediaType string, value []byte, 
 	if err != nil {
 		return nil, err
 	}
-	signer, err := p.checkSigner(roots, now)
+	signer, err := p.checkSigner(e.Chains, roots, now)
 	if err != nil {
 		return nil, err
 	}

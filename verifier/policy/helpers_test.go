@@ -90,9 +90,11 @@ func (l *lab) dir(t testing.TB) string {
 	return dir
 }
 
+// write replaces a file at once: who polls it never sees half of it.
 func write(t testing.TB, path, content string) {
 	t.Helper()
-	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+	require.NoError(t, os.WriteFile(path+".new", []byte(content), 0o600))
+	require.NoError(t, os.Rename(path+".new", path))
 }
 
 // base is the policy of the lab's device. Line numbers of cases count on it.

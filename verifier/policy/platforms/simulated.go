@@ -11,7 +11,9 @@ import (
 func Simulated() policy.Platform {
 	return policy.Platform{
 		Name: "simulated", MediaTypes: []string{simulated.MediaType}, Learn: learnPlain(simulated.Extractor{}),
-		Build: func(*policy.Section) (evidence.Extractor, error) { return simulated.Extractor{}, nil },
+		Build: func(*policy.Section) (evidence.Extractor, error) {
+			return simulated.Extractor{Chains: new(evidence.Chains)}, nil
+		},
 	}
 }
 
@@ -24,7 +26,7 @@ func TPM() policy.Platform {
 	return policy.Platform{
 		Name: "tpm", MediaTypes: []string{tpm.MediaType}, Learn: learnPlain(tpm.Extractor{}),
 		Build: func(s *policy.Section) (evidence.Extractor, error) {
-			return tpm.Extractor{FromLog: s.Numbers("from_log", lastLogged)}, nil
+			return tpm.Extractor{FromLog: s.Numbers("from_log", lastLogged), Chains: new(evidence.Chains)}, nil
 		},
 	}
 }

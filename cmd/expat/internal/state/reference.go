@@ -131,7 +131,7 @@ func (e *Environment) Device(v *simulated.Vendor) (*simulated.Device, error) {
 
 // Verifier appraises a peer by the reference values.
 func (e *Environment) Verifier(name string, root *x509.Certificate) (*verifier.Appraiser, error) {
-	return verifier.New(e.Policy(name, root), simulated.Extractor{})
+	return verifier.New(e.Policy(name, root), simulated.Extractor{Chains: new(evidence.Chains)})
 }
 
 // Policy pins everything that the reference values say.

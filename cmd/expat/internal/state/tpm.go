@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/expat-go/expat/evidence"
 	"github.com/expat-go/expat/evidence/tpm"
 	"github.com/expat-go/expat/evidence/tpm/enroll"
 	"github.com/expat-go/expat/verifier"
@@ -99,7 +100,7 @@ func (r *TPMReference) Verifier(name string, root *x509.Certificate) (*verifier.
 	for _, pcr := range r.PCRs {
 		p.Measurements[fmt.Sprintf("pcr:sha256:%d", pcr.Index)] = [][]byte{pcr.SHA256}
 	}
-	return verifier.New(p, tpm.Extractor{})
+	return verifier.New(p, tpm.Extractor{Chains: new(evidence.Chains)})
 }
 
 func (r *TPMReference) check() error {
