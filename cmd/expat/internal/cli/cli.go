@@ -64,7 +64,7 @@ Exit codes: 0 ok, 1 refused by appraisal (by us or by the peer), 2 usage,
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newDemo(), newDoctor(), newInspect(), newServe(), newConnect(), newTrace(), newAttack(), newTPM(), newPolicy(), newVectors(), newVerifier(), newVersion())
+	root.AddCommand(newDemo(), newDoctor(), newInspect(), newServe(), newConnect(), newTrace(), newAttack(), newTPM(), newPolicy(), newVectors(), newVerifier(), newProxy(), newVersion())
 	return root
 }
 

@@ -1,0 +1,148 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
+	"github.com/expat-go/expat/cmd/expat/internal/proxy/limit"
+	"github.com/expat-go/expat/cmd/expat/internal/proxy/relay"
+)
+
+// generation is what can change while a proxy runs. It is built whole, and immutable;
+// connections end with the one that they began with.
+type generation struct {
+	proxy        *proxy
+	spec         config.Proxy
+	certificates []tls.Certificate
+	server       *tls.Config   // serves the exchange, on the server side
+	client       *expat.Config // for upstreams, on the client side
+	backend      *tls.Config   // for upstreams, on the server side; nil: plain
+	transport    http.RoundTripper
+	closeIdle    func()
+	next         atomic.Uint32 // the upstream whose turn it is
+}
+
+// errUpstreams: no upstream answers.
+var errUpstreams = errors.New("no upstream answers")
+
+// generation builds one of a configuration, out of files that it adds to f.
+func (p *proxy) generation(spec config.Proxy, f files) (*generation, error) {
+	g := &generation{proxy: p, spec: spec, closeIdle: func() {}}
+	var roots *x509.CertPool
+	var err error
+	if spec.Roots != "" {
+		if roots, err = f.roots(spec.Roots); err != nil {
+			return nil, fmt.Errorf("%s: roots: %w", spec.Name, err)
+		}
+	}
+	if id := spec.Identity; id != nil {
+		cert := p.own.Certificate
+		if id.Certificate != "" {
+			if cert, err = f.certificate(id.Certificate, id.Key); err != nil {
+				return nil, fmt.Errorf("%s: identity: %w", spec.Name, err)
+			}
+		}
+		g.certificates = []tls.Certificate{cert}
+	}
+	if b := spec.BackendTLS; b != nil {
+		if g.backend, err = backendTLS(b, f); err != nil {
+			return nil, fmt.Errorf("%s: backend_tls: %w", spec.Name, err)
+		}
+	}
+	if spec.Side == config.Server {
+		g.server = &tls.Config{Certificates: g.certificates, ClientCAs: roots}
+	} else {
+		g.client = p.config(&tls.Config{Certificates: g.certificates, RootCAs: roots, ServerName: spec.ServerName})
+		g.client.Trace.Done = p.decided
+	}
+	if spec.Mode == config.HTTP {
+		if err := g.http(); err != nil {
+			return nil, fmt.Errorf("%s: %w", spec.Name, err)
+		}
+	}
+	return g, nil
+}
+
+func backendTLS(b *config.BackendTLS, f files) (*tls.Config, error) {
+	roots, err := f.roots(b.Roots)
+	if err != nil {
+		return nil, err
+	}
+	c := &tls.Config{RootCAs: roots, ServerName: b.ServerName, MinVersion: tls.VersionTLS12}
+	if b.Certificate != "" {
+		cert, err := f.certificate(b.Certificate, b.Key)
+		if err != nil {
+			return nil, err
+		}
+		c.Certificates = []tls.Certificate{cert}
+	}
+	return c, nil
+}
+
+// limits are those of the listener.
+func (g *generation) limits() limit.Limits {
+	l := g.spec.Limits
+	return limit.Limits{Connections: l.Connections, PerClient: l.ConnectionsPerClient, NewPerSec: l.NewPerSecondPerClient}
+}
+
+// expires is when the certificate of this side runs out.
+func (g *generation) expires() (time.Time, bool) {
+	for _, c := range g.certificates {
+		leaf := c.Leaf
+		if leaf == nil && len(c.Certificate) > 0 {
+			leaf, _ = x509.ParseCertificate(c.Certificate[0]) // it was parsed before
+		}
+		if leaf != nil {
+			return leaf.NotAfter, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// dial connects to the first upstream that answers, from the one whose turn it is.
+// The exchange, on the client side, is not its part.
+func (g *generation) dial(ctx context.Context) (relay.Conn, error) {
+	first := int(g.next.Add(1) - 1)
+	errs := []error{errUpstreams}
+	for i := range g.spec.Upstreams {
+		upstream := g.spec.Upstreams[(first+i)%len(g.spec.Upstreams)]
+		conn, err := g.dialOne(ctx, upstream)
+		if err == nil {
+			return conn, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		g.proxy.metrics.upstreams.WithLabelValues(g.spec.Name, upstream).Inc()
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (g *generation) dialOne(ctx context.Context, upstream string) (relay.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, g.spec.Timeouts.Connect)
+	defer cancel()
+	network, address := config.Address(upstream)
+	nc, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	if g.backend == nil || g.spec.Mode == config.HTTP { // net/http does its TLS
+		return nc.(relay.Conn), nil
+	}
+	tc := tls.Client(nc, g.backend)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		_ = nc.Close()
+		return nil, fmt.Errorf("TLS to %s: %w", upstream, err)
+	}
+	return tc, nil
+}

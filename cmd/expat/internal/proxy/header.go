@@ -1,0 +1,131 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/cmd/expat/internal/appraise"
+	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
+	"github.com/expat-go/expat/verifier/ear"
+)
+
+// resultHeader carries the verdict on the peer, as an EAR that this sidecar signs.
+const resultHeader = "Expat-Result"
+
+// reserved begins the names of headers that only a sidecar sets.
+const reserved = "expat-"
+
+// strip removes what nobody outside may say. Backends that turn headers into variables
+// do not tell _ from -.
+func strip(h http.Header) {
+	for name := range h {
+		if strings.HasPrefix(strings.ReplaceAll(strings.ToLower(name), "_", "-"), reserved) {
+			delete(h, name)
+		}
+	}
+}
+
+// stripTrailers removes them from the trailers of a response when its body has ended,
+// which is when they are known.
+func stripTrailers(resp *http.Response) {
+	strip(resp.Trailer)
+	if resp.StatusCode != http.StatusSwitchingProtocols { // there the body is the connection
+		resp.Body = &trailed{resp.Body, resp}
+	}
+}
+
+type trailed struct {
+	io.ReadCloser
+	resp *http.Response
+}
+
+func (t *trailed) Read(b []byte) (int, error) {
+	n, err := t.ReadCloser.Read(b)
+	if err != nil {
+		strip(t.resp.Trailer)
+	}
+	return n, err
+}
+
+// maxTokens bounds the tokens that are kept to be sent again.
+const maxTokens = 4096
+
+// signer makes the header's value of a verdict. A token is used again for half of its
+// lifetime.
+type signer struct {
+	issuer   *ear.Issuer
+	audience string
+	lifetime time.Duration
+
+	mu     sync.Mutex
+	tokens map[*attestation.Result]token
+}
+
+type token struct {
+	value string
+	until time.Time
+}
+
+func newSigner(c *config.Result) (*signer, error) {
+	key, err := appraise.ReadKey(c.Key)
+	if err != nil {
+		return nil, err
+	}
+	id, err := appraise.KeyID(key)
+	if err != nil {
+		return nil, err
+	}
+	issuer, err := ear.NewIssuer(ear.IssuerOptions{
+		Key: key, KeyID: id, Name: c.Issuer, Developer: "https://github.com/expat-go/expat", Build: "expat proxy", Lifetime: c.Lifetime,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &signer{issuer: issuer, audience: c.Audience, lifetime: c.Lifetime, tokens: make(map[*attestation.Result]token)}, nil
+}
+
+// token states a verdict.
+func (s *signer) token(ctx context.Context, r *attestation.Result) (string, error) {
+	now := time.Now()
+	s.mu.Lock()
+	t, ok := s.tokens[r]
+	s.mu.Unlock()
+	if ok && now.Before(t.until) {
+		return t.value, nil
+	}
+	statement := ear.FromResult(r)
+	statement.Audience = s.audience
+	b, err := s.issuer.Issue(ctx, statement)
+	if err != nil {
+		return "", err
+	}
+	lifetime := s.lifetime
+	if l := r.Lifetime(); l > 0 {
+		lifetime = min(lifetime, l)
+	}
+	t = token{string(b), now.Add(lifetime / 2)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.tokens) >= maxTokens {
+		s.forget(now)
+	}
+	s.tokens[r] = t
+	return t.value, nil
+}
+
+// forget drops tokens that are not sent again, or all.
+func (s *signer) forget(now time.Time) {
+	for r, t := range s.tokens {
+		if !now.Before(t.until) {
+			delete(s.tokens, r)
+		}
+	}
+	if len(s.tokens) >= maxTokens {
+		clear(s.tokens)
+	}
+}

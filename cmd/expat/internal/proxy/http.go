@@ -1,0 +1,218 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
+	"github.com/expat-go/expat/expathttp"
+)
+
+// Limits of HTTP.
+const (
+	maxHeaderBytes = 64 << 10
+	maxIdle        = 64 // connections kept for an upstream
+)
+
+// errResponse: the upstream took too long to answer a request.
+var errResponse = errors.New("the upstream did not answer in time")
+
+// http gives a generation what HTTP needs.
+func (g *generation) http() error {
+	if g.spec.Side == config.Server {
+		t := &http.Transport{
+			DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return g.dial(ctx) },
+			TLSClientConfig: g.backend, TLSHandshakeTimeout: g.spec.Timeouts.Connect, ForceAttemptHTTP2: g.backend != nil,
+			IdleConnTimeout: g.spec.Timeouts.Idle, MaxIdleConnsPerHost: maxIdle, DisableCompression: true,
+		}
+		g.transport, g.closeIdle = t, t.CloseIdleConnections
+		return nil
+	}
+	t, err := expathttp.NewTransport(g.client, expathttp.Options{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			conn, err := g.dial(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return carrier{conn}, nil
+		},
+		IdleTimeout: g.spec.Timeouts.Idle, MaxIdle: maxIdle,
+	})
+	if err != nil {
+		return err
+	}
+	g.transport, g.closeIdle = t, t.CloseIdleConnections
+	return nil
+}
+
+// RoundTrip sends a request, whose response must begin in time.
+func (g *generation) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(r.Context()) // which ends when it is served
+	late := time.AfterFunc(g.spec.Timeouts.Response, func() { cancel(errResponse) })
+	resp, err := g.transport.RoundTrip(r.WithContext(ctx))
+	if !late.Stop() && err == nil {
+		err = errors.Join(errResponse, resp.Body.Close())
+	}
+	if err != nil {
+		defer cancel(nil)
+		return nil, errors.Join(err, context.Cause(ctx))
+	}
+	return resp, nil
+}
+
+// reverse is the handler of a generation.
+func (g *generation) reverse() http.Handler {
+	p := g.proxy
+	return &httputil.ReverseProxy{
+		Rewrite:        g.rewrite,
+		Transport:      g,
+		ModifyResponse: g.answer,
+		ErrorHandler:   p.failed,
+		ErrorLog:       slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// rewrite makes the request for the upstream. No header of a sidecar passes in either
+// direction, but the one that this one signs.
+func (g *generation) rewrite(r *httputil.ProxyRequest) {
+	strip(r.Out.Header)
+	strip(r.Out.Trailer)
+	if g.spec.Side == config.Client {
+		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+			if v, ok := r.In.Header[name]; ok {
+				r.Out.Header[name] = v // the program's own: this side adds nothing
+			}
+		}
+		host := g.spec.ServerName
+		if strings.Contains(host, ":") {
+			host = "[" + host + "]"
+		}
+		r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "https", host, host
+		return
+	}
+	r.Out.URL.Scheme, r.Out.URL.Host = "http", "upstream"
+	if g.backend != nil {
+		r.Out.URL.Scheme = "https"
+	}
+	r.SetXForwarded()
+	if result, ok := expathttp.FromRequest(r.In); ok {
+		g.sign(r.In.Context(), r.Out.Header, result)
+	}
+}
+
+// answer prepares a response of the upstream.
+func (g *generation) answer(resp *http.Response) error {
+	strip(resp.Header)
+	stripTrailers(resp)
+	if result, ok := expathttp.PeerOf(resp); ok {
+		g.sign(resp.Request.Context(), resp.Header, result)
+	}
+	return nil
+}
+
+// sign adds the header, where there is a key. Without a signature there is none: no
+// backend can take that for a verdict.
+func (g *generation) sign(ctx context.Context, h http.Header, r *attestation.Result) {
+	if g.proxy.signer == nil {
+		return
+	}
+	token, err := g.proxy.signer.token(ctx, r)
+	if err != nil {
+		g.proxy.sampled.write(slog.LevelError, "sign", "result not signed", "error", oneLine(err))
+		return
+	}
+	h.Set(resultHeader, token)
+}
+
+// failed answers a request that the upstream did not.
+func (p *proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
+	status := http.StatusBadGateway
+	var attested *expat.Error
+	switch {
+	case r.Context().Err() != nil: // the client is gone
+	case errors.Is(err, errResponse):
+		status = http.StatusGatewayTimeout
+		p.unreachable(err)
+	case errors.Is(err, expat.ErrExpired):
+		p.metrics.expiries.WithLabelValues(p.name).Inc()
+	case !errors.As(err, &attested): // else counted and logged by the trace
+		p.unreachable(err)
+	}
+	w.WriteHeader(status)
+}
+
+// handle serves a request with the generation of the moment.
+func (p *proxy) handle(w http.ResponseWriter, r *http.Request) {
+	p.requests.Add(1)
+	defer p.requests.Add(-1)
+	if r.Method == http.MethodConnect {
+		http.Error(w, "a sidecar is no forward proxy", http.StatusMethodNotAllowed)
+		return
+	}
+	p.current.Load().reverse().ServeHTTP(w, r)
+}
+
+// prepareHTTP makes the server of a proxy in mode http, whose requests end with ctx.
+func (p *proxy) prepareHTTP(ctx context.Context) error {
+	s := &http.Server{
+		Handler:           http.HandlerFunc(p.handle),
+		ReadHeaderTimeout: p.spec.Timeouts.Handshake,
+		IdleTimeout:       p.spec.Timeouts.Idle,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	p.server = s
+	if p.spec.Side == config.Client {
+		s.Protocols = new(http.Protocols)
+		s.Protocols.SetHTTP1(true)
+		s.Protocols.SetUnencryptedHTTP2(true)
+		p.serveListener = func() error { return s.Serve(p.listener) }
+		return nil
+	}
+	var conns sync.Map // net.Conn -> *expat.Conn
+	s.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
+		if conn, ok := expat.FromContext(ctx); ok {
+			conns.Store(nc, conn)
+		}
+		return ctx
+	}
+	s.ConnState = func(nc net.Conn, state http.ConnState) {
+		if state != http.StateClosed && state != http.StateHijacked {
+			return
+		}
+		if conn, ok := conns.LoadAndDelete(nc); ok {
+			p.ended(conn.(*expat.Conn))
+		}
+	}
+	attested, err := expathttp.NewServer(s, p.serverConfig())
+	if err != nil {
+		return err
+	}
+	p.serveListener = func() error { return attested.Serve(carriers{p.listener}) }
+	return nil
+}
+
+// ended counts a connection that ended because a verdict ran out.
+func (p *proxy) ended(c *expat.Conn) {
+	if at := c.Expires(); !at.IsZero() && !time.Now().Before(at) {
+		p.metrics.expiries.WithLabelValues(p.name).Inc()
+	}
+}
+
+// serveHTTP serves until the server is shut down.
+func (p *proxy) serveHTTP() error {
+	if err := p.serveListener(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

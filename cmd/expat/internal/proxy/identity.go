@@ -1,0 +1,66 @@
+package proxy
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/cmd/expat/internal/platform"
+	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
+	"github.com/expat-go/expat/cmd/expat/internal/state"
+	"github.com/expat-go/expat/evidence/sevsnp"
+	"github.com/expat-go/expat/evidence/tdx"
+)
+
+// defaultNames are in certificates that are made of a state directory.
+var defaultNames = []string{"localhost", "127.0.0.1", "::1"}
+
+// newOwn makes what proves this side; without an attester it proves nothing. Its
+// certificate is empty where that is in a file.
+func newOwn(ctx context.Context, p *config.Proxy) (*platform.Own, error) {
+	id := p.Identity
+	switch {
+	case id == nil:
+		return new(platform.Own), nil
+	case id.State != "":
+		return ownOfState(ctx, p)
+	case id.Attester == platform.SEVSNP:
+		a, err := sevsnp.NewAttester(sevsnp.AttesterOptions{})
+		return own(a, err)
+	case id.Attester == platform.TDX:
+		a, err := tdx.NewAttester(tdx.AttesterOptions{})
+		return own(a, err)
+	}
+	return new(platform.Own), nil
+}
+
+func own(a attestation.Attester, err error) (*platform.Own, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &platform.Own{Attester: a}, nil
+}
+
+// ownOfState makes a simulated device as expat serve does, with the files of the
+// directory where they are not there yet; what else attests must have been enrolled.
+func ownOfState(ctx context.Context, p *config.Proxy) (*platform.Own, error) {
+	id := p.Identity
+	if strings.Contains(id.Attester, platform.Simulated) {
+		trust, _, err := state.Create(id.State, time.Now())
+		if err == nil {
+			err = platform.WritePolicies(id.State, trust)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	side, names := state.Server, id.Names
+	if p.Side == config.Client {
+		side = state.Client
+	}
+	if len(names) == 0 {
+		names = defaultNames
+	}
+	return platform.Attest(ctx, platform.Options{State: id.State, Platform: id.Attester, Side: side, TPM: id.TPM, Names: names})
+}

@@ -1,0 +1,71 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
+)
+
+// newLog is the log that a configuration asks for.
+func newLog(w io.Writer, c config.Log) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Level)) // the configuration admits four words
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "text" {
+		return slog.New(slog.NewTextHandler(w, o))
+	}
+	return slog.New(slog.NewJSONHandler(w, o))
+}
+
+// perSecond bounds the lines of one kind that peers can cause in a second.
+const perSecond = 20
+
+// sampledLog logs what peers cause. What is too much is counted, and told with the
+// next line that is written.
+type sampledLog struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	kinds map[string]*kind
+}
+
+type kind struct {
+	second time.Time
+	lines  int
+	left   int // out, since the last line
+}
+
+// oneLine is the text of an error without line breaks, which joined errors have.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+// write writes one line of a kind; kinds are few.
+func (l *sampledLog) write(level slog.Level, what, message string, attrs ...any) {
+	if !l.log.Enabled(context.Background(), level) {
+		return
+	}
+	l.mu.Lock()
+	k := l.kinds[what]
+	if k == nil {
+		k = new(kind)
+		l.kinds[what] = k
+	}
+	if now := time.Now().Truncate(time.Second); now != k.second {
+		k.second, k.lines = now, 0
+	}
+	if k.lines++; k.lines > perSecond {
+		k.left++
+		l.mu.Unlock()
+		return
+	}
+	if k.left > 0 {
+		attrs = append(attrs, "suppressed", k.left)
+		k.left = 0
+	}
+	l.mu.Unlock()
+	l.log.Log(context.Background(), level, message, attrs...)
+}

@@ -1,0 +1,119 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
+	"github.com/expat-go/expat/cmd/expat/internal/proxy/limit"
+	"github.com/expat-go/expat/cmd/expat/internal/proxy/relay"
+)
+
+// tierTLV is the type of the TLV with the trust tier of the client, in the range for
+// uses of one's own.
+const tierTLV = proxyproto.PP2Type(0xE0)
+
+// serveTCP accepts until the listener is closed. Connections end with ctx.
+func (p *proxy) serveTCP(ctx context.Context) error {
+	var ln net.Listener = p.listener
+	handle := p.fromPlain
+	if p.spec.Side == config.Server {
+		ln = expat.NewListener(carriers{p.listener}, p.serverConfig())
+		handle = p.fromAttested
+	}
+	defer ln.Close()
+	for {
+		nc, err := ln.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		p.open.Go(func() { handle(ctx, nc) })
+	}
+}
+
+// fromAttested forwards a client on which the exchange is done.
+func (p *proxy) fromAttested(ctx context.Context, nc net.Conn) {
+	g, conn := p.current.Load(), nc.(*expat.Conn)
+	backend, err := g.dial(ctx)
+	if err == nil && g.spec.ProxyProtocol != "" {
+		err = announce(backend, conn, g.spec.Timeouts.Connect)
+	}
+	if err != nil {
+		p.unreachable(err)
+		if backend != nil {
+			relay.Abort(backend)
+		}
+		relay.Abort(conn)
+		return
+	}
+	p.relay(ctx, conn, backend, g, "remote", conn.RemoteAddr().String(), "tier", tierOf(conn))
+}
+
+// fromPlain forwards a plain connection, from which nothing is read before the
+// exchange with the upstream is done.
+func (p *proxy) fromPlain(ctx context.Context, nc net.Conn) {
+	g, plain := p.current.Load(), nc.(*limit.Conn)
+	raw, err := g.dial(ctx)
+	if err != nil {
+		p.unreachable(err)
+		relay.Abort(plain)
+		return
+	}
+	conn := expat.ClientTo(carrier{raw}, g.spec.ServerName, g.client)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		relay.Abort(conn) // counted and logged by the trace
+		relay.Abort(plain)
+		return
+	}
+	p.relay(ctx, plain, conn, g, "upstream", raw.RemoteAddr().String(), "tier", tierOf(conn))
+}
+
+// relay carries bytes until the end, and tells about it.
+func (p *proxy) relay(ctx context.Context, from, to relay.Conn, g *generation, attrs ...any) {
+	p.sampled.write(slog.LevelInfo, "opened", "opened", attrs...)
+	began := time.Now()
+	err := relay.Run(ctx, from, to, g.spec.Timeouts.Idle)
+	attrs = append(attrs, "seconds", time.Since(began).Seconds())
+	if errors.Is(err, expat.ErrExpired) {
+		p.metrics.expiries.WithLabelValues(p.name).Inc()
+	}
+	if err != nil {
+		p.sampled.write(slog.LevelInfo, "cut", "cut", append(attrs, "error", oneLine(err))...)
+		return
+	}
+	p.sampled.write(slog.LevelInfo, "ended", "ended", attrs...)
+}
+
+// tierOf is the trust tier of a peer, "" where none was asked.
+func tierOf(c *expat.Conn) string {
+	if r := c.Peer(); r != nil {
+		return r.Tier().String()
+	}
+	return ""
+}
+
+// announce tells a backend whose connection this is (PROXY protocol, version 2).
+func announce(backend net.Conn, c *expat.Conn, timeout time.Duration) error {
+	h := proxyproto.HeaderProxyFromAddrs(2, c.RemoteAddr(), c.LocalAddr())
+	if tier := tierOf(c); tier != "" {
+		if err := h.SetTLVs([]proxyproto.TLV{{Type: tierTLV, Value: []byte(tier)}}); err != nil {
+			return err
+		}
+	}
+	if err := backend.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+		return err
+	}
+	if _, err := h.WriteTo(backend); err != nil {
+		return err
+	}
+	return backend.SetWriteDeadline(time.Time{})
+}
