@@ -210,28 +210,26 @@ func memory() uint64 {
 func BenchmarkIdleConn(b *testing.B) {
 	const pairs = 200
 	w := newWorld(b)
+	// One configuration serves all connections, as in a program.
+	plainClient, plainServer := plainConfigs(w)
+	cc, sc := w.configs(serverAttests)
+	muxClient, muxServer := w.configs(serverAttests)
+	muxClient.ReattestEvery, muxServer.Reattest = time.Hour, true
+	attested := func(cc, sc *Config) (net.Conn, net.Conn) {
+		c, s, err1, err2 := connect(b, cc, sc)
+		require.NoError(b, errors.Join(err1, err2))
+		return c, s
+	}
 	kinds := []struct {
 		name string
 		open func() (net.Conn, net.Conn)
 	}{
 		{"tls", func() (net.Conn, net.Conn) {
-			cc, sc := plainConfigs(w)
-			c, s := tlspair.Connect(b, cc, sc)
+			c, s := tlspair.Connect(b, plainClient, plainServer)
 			return c, s
 		}},
-		{"passthrough", func() (net.Conn, net.Conn) {
-			cc, sc := w.configs(serverAttests)
-			c, s, err1, err2 := connect(b, cc, sc)
-			require.NoError(b, errors.Join(err1, err2))
-			return c, s
-		}},
-		{"mux", func() (net.Conn, net.Conn) {
-			cc, sc := w.configs(serverAttests)
-			cc.ReattestEvery, sc.Reattest = time.Hour, true
-			c, s, err1, err2 := connect(b, cc, sc)
-			require.NoError(b, errors.Join(err1, err2))
-			return c, s
-		}},
+		{"passthrough", func() (net.Conn, net.Conn) { return attested(cc, sc) }},
+		{"mux", func() (net.Conn, net.Conn) { return attested(muxClient, muxServer) }},
 	}
 	for _, kind := range kinds {
 		for _, reading := range []bool{false, true} {
