@@ -47,7 +47,8 @@ func (c *Conn) Bare() (tc *tls.Conn, ok bool) {
 	if c.phase.Load() != phaseOpen || c.mux != nil {
 		return nil, false
 	}
-	return c.tls, true
+	tc, ok = c.tls.(*tls.Conn)
+	return tc, ok
 }
 
 // FromTLS returns the Conn of a server whose [Conn.Bare] is tc, and whether there

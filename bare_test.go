@@ -71,7 +71,7 @@ func TestBare(t *testing.T) {
 	early := Server(sn, sc)
 	_, ok := early.Bare()
 	require.False(t, ok, "no byte passes before the exchange is done")
-	_, ok = FromTLS(early.tls)
+	_, ok = FromTLS(early.tls.(*tls.Conn))
 	require.False(t, ok)
 
 	c, s, err1, err2 := handshakes(t, Client(cn, cc), early)

@@ -22,15 +22,14 @@ import (
 // Its methods are safe for concurrent use, as those of [tls.Conn] are.
 type Conn struct {
 	net  net.Conn // what the user gave us
-	tls  *tls.Conn
+	tls  channel
 	role authenticator.Role
+
+	apart Stream // nil: the exchange and the application share the one stream there is
 
 	phase atomic.Uint32 // phaseNew, …
 
-	// Set by callbacks of the TLS handshake, read after it.
-	served  *tls.Config      // by GetConfigForClient
-	shown   *tls.Certificate // by GetCertificate
-	foreign bool             // by GetConfigForClient: the client speaks no expat/1
+	origin // set by callbacks of the TLS handshake, read after it
 
 	serverName string // of a client: what the server must be
 
@@ -70,6 +69,7 @@ const (
 
 func newConn(nc net.Conn, role authenticator.Role) *Conn {
 	c := &Conn{net: nc, role: role}
+	c.apart, _ = nc.(Stream)
 	c.life, c.end = context.WithCancelCause(context.Background())
 	return c
 }
@@ -83,8 +83,7 @@ func Client(nc net.Conn, cfg *Config) *Conn {
 func newClient(nc net.Conn, cfg *Config, host string) *Conn {
 	c := newConn(nc, authenticator.Client)
 	if c.prepared, c.err = cfg.prepare(); c.err != nil {
-		c.err = failed(StageConfig, c.err)
-		_ = nc.Close()
+		c.refuseConfig()
 		return c
 	}
 	config := c.prepared.client
@@ -93,8 +92,19 @@ func newClient(nc net.Conn, cfg *Config, host string) *Conn {
 		config.ServerName = host
 	}
 	c.serverName = config.ServerName
+	if c.apart != nil {
+		c.tls = c.apart
+		return c
+	}
 	c.tls = tls.Client(&clientLink{Conn: nc, conn: c}, config)
 	return c
+}
+
+// refuseConfig closes a connection whose Config cannot be used.
+func (c *Conn) refuseConfig() {
+	e := failed(StageConfig, c.err)
+	c.err = e
+	c.shut(e)
 }
 
 // Server returns a Conn over nc that takes the server's part. A Config that
@@ -102,8 +112,11 @@ func newClient(nc net.Conn, cfg *Config, host string) *Conn {
 func Server(nc net.Conn, cfg *Config) *Conn {
 	c := newConn(nc, authenticator.Server)
 	if c.prepared, c.err = cfg.prepare(); c.err != nil {
-		c.err = failed(StageConfig, c.err)
-		_ = nc.Close()
+		c.refuseConfig()
+		return c
+	}
+	if c.apart != nil {
+		c.tls = c.apart
 		return c
 	}
 	c.tls = tls.Server(&link{Conn: nc, conn: c}, c.prepared.server)
@@ -160,6 +173,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if err := c.ready(); err != nil {
 		return 0, err
 	}
+	if c.apart != nil {
+		return 0, errApart
+	}
 	if c.mux != nil {
 		return c.mux.read(b)
 	}
@@ -171,6 +187,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 func (c *Conn) Write(b []byte) (int, error) {
 	if err := c.ready(); err != nil {
 		return 0, err
+	}
+	if c.apart != nil {
+		return 0, errApart
 	}
 	if c.mux != nil {
 		return c.mux.write(b)
@@ -209,6 +228,9 @@ func (c *Conn) CloseWrite() error {
 		return errors.New("expat: CloseWrite before the handshake is complete")
 	case phaseFailed:
 		return c.cause()
+	}
+	if c.apart != nil {
+		return errApart
 	}
 	if c.mux != nil {
 		return c.mux.closeWrite()

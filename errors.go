@@ -97,6 +97,9 @@ var (
 	ErrPeerAlert = errors.New("peer reported")
 	// ErrClosed: the peer closed the connection before the exchange was done.
 	ErrClosed = errors.New("peer closed the connection during the exchange")
+	// ErrLost: the peer has ended the connection, or the stream of its own on which
+	// the exchange runs, and gave no reason.
+	ErrLost = errors.New("peer ended the connection")
 	// ErrExpired: a verdict ran out; the connection is closed.
 	ErrExpired = errors.New("attestation result ran out")
 	// ErrReattest: it went wrong while a side was asked anew on an open
@@ -154,6 +157,7 @@ var alertTable = []struct {
 	{ErrNobodyAsks, AlertProtocol},
 	{ErrProtocol, AlertProtocol},
 	{ErrClosed, AlertProtocol},
+	{ErrLost, AlertProtocol},
 	{ErrNegotiation, AlertProtocol},
 	{wire.ErrTooLarge, AlertLimit},
 	{wire.ErrType, AlertProtocol},

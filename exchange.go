@@ -2,7 +2,6 @@ package expat
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +20,7 @@ const grace = 200 * time.Millisecond
 type exchange struct {
 	*prepared
 	conn    *Conn
-	tls     *tls.Conn
+	tls     channel
 	role    authenticator.Role
 	session *authenticator.Session
 	out     *sender
@@ -85,7 +84,7 @@ func (x *exchange) run(ctx context.Context) *Error {
 	err := x.steps(ctx)
 	if err == nil {
 		if e := x.out.flush(ctx); e != nil {
-			err = failed(StageResult, e)
+			err = broken(StageResult, e)
 		}
 	}
 	if at := x.expires(); err == nil && !at.IsZero() && !time.Now().Before(at) {
@@ -104,7 +103,7 @@ func (x *exchange) steps(ctx context.Context) *Error {
 	for !x.state.open() {
 		t, payload, err := x.receive(ctx)
 		if err != nil {
-			return failed(x.state.stage(), err)
+			return broken(x.state.stage(), err)
 		}
 		if err := x.state.admit(t); err != nil {
 			return failed(x.state.stage(), err)
@@ -178,6 +177,7 @@ func (x *exchange) begin(ctx context.Context) *Error {
 		Models: models, Mux: x.mux(), MaxAuthenticator: x.maxAuth,
 	}
 	x.state = begin(hello.WillRequest)
+	x.state.apart = x.conn.apart != nil
 	if hello.WillRequest {
 		hello.MediaTypes = x.Verifier.MediaTypes()
 	}
@@ -245,7 +245,7 @@ func (x *exchange) abort(ctx context.Context, e *Error) {
 	short, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	defer func() {
-		_ = x.conn.net.Close() // a write that hangs ends here
+		x.conn.shut(e) // a write that hangs ends here
 		_ = x.out.end(short)
 	}()
 	if x.out.over() || e.Side == Peer || x.gone || x.state.peerMayBeOpen() {
@@ -258,7 +258,7 @@ func (x *exchange) abort(ctx context.Context, e *Error) {
 	// Closing a socket that holds unread bytes resets it, which can take the
 	// last word away from the peer: read what is under way, within limits. The
 	// end of our stream lets a peer that does the same stop at once.
-	limit := time.AfterFunc(grace, func() { _ = x.conn.net.Close() })
+	limit := time.AfterFunc(grace, func() { x.conn.shut(e) })
 	defer limit.Stop()
 	_ = x.tls.CloseWrite()
 	_, _ = io.CopyN(io.Discard, x.tls, int64(x.maxAuth)+wire.MaxRequest)

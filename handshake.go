@@ -32,7 +32,7 @@ func (c *Conn) HandshakeContext(ctx context.Context) error {
 	}
 	err := c.handshake(ctx)
 	if err != nil {
-		_ = c.net.Close()
+		c.shut(err)
 		c.err = err
 		c.prepared.Trace.done(c.err)
 		return c.err
@@ -60,6 +60,9 @@ func (c *Conn) handshake(ctx context.Context) *Error {
 		return failed(StageNegotiate, err)
 	}
 	c.prepared.Trace.tlsDone(cs)
+	if err := c.openStream(ctx); err != nil {
+		return err
+	}
 	x, err := c.newExchange(cs)
 	if err != nil {
 		return err
@@ -67,7 +70,7 @@ func (c *Conn) handshake(ctx context.Context) *Error {
 	// A read under way ends when ctx does; whatever else waits looks at ctx.
 	stop := context.AfterFunc(ctx, func() {
 		_ = c.net.SetReadDeadline(time.Unix(1, 0))
-		time.AfterFunc(3*grace, func() { _ = c.net.Close() }) // should a caller move the deadline
+		time.AfterFunc(3*grace, func() { c.shut(failed(StageHello, over(ctx))) }) // should a caller move the deadline
 	})
 	if err := x.run(ctx); err != nil {
 		stop()
@@ -148,7 +151,7 @@ func (c *Conn) identities() ([]*authenticator.Identity, error) {
 func (c *Conn) open(x *exchange) {
 	o := &opened{result: x.result, peer: x.peer, expires: x.expires()}
 	c.opened.Store(o)
-	if x.mux() && x.hello.Mux {
+	if c.apart != nil || x.mux() && x.hello.Mux {
 		c.openMux(x)
 		return
 	}

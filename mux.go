@@ -44,6 +44,7 @@ func newMux(c *Conn, x *exchange) *mux {
 	m.changed = sync.NewCond(&m.mu)
 	m.in.init(c.life)
 	x.state.live = true
+	x.state.once = !x.mux() || !x.hello.Mux
 	x.request, x.asked = nil, nil
 	return m
 }
@@ -148,6 +149,10 @@ func (m *mux) ended(err error) {
 	if m.conn.life.Err() != nil {
 		return
 	}
+	if m.conn.apart != nil {
+		m.lost(err)
+		return
+	}
 	if err == io.EOF && m.conn.cut.Load() {
 		err = io.ErrUnexpectedEOF // without close_notify
 	}
@@ -175,6 +180,18 @@ func (m *mux) ended(err error) {
 	m.out.fail(err)
 }
 
+// lost ends a connection whose exchange can no longer speak. A stream of its own
+// ends with the connection alone: else a peer that ended it could not be asked.
+func (m *mux) lost(err error) {
+	if err == io.EOF || gone(err) {
+		err = fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	m.mu.Lock()
+	e := m.during(broken(m.x.state.stage(), err))
+	m.mu.Unlock()
+	m.fail(e)
+}
+
 // fail ends the connection at once: what waits to be read or written is dropped,
 // and the peer is told why.
 func (m *mux) fail(e *Error) {
@@ -187,6 +204,10 @@ func (m *mux) fail(e *Error) {
 	m.conn.fail(e)
 	m.mu.Unlock()
 	m.stop()
+	if m.conn.apart != nil {
+		m.conn.shut(e) // no other stream may go on while the peer is told
+		return
+	}
 	go m.farewell(e, word)
 }
 

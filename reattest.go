@@ -36,7 +36,7 @@ func (c *Conn) Reattest(ctx context.Context) (*attestation.Result, error) {
 			return nil, err
 		}
 	}
-	if c.mux == nil || c.prepared.Verifier == nil {
+	if c.mux == nil || c.mux.x.state.once || c.prepared.Verifier == nil {
 		return nil, fmt.Errorf("expat: %w: it was not agreed, or there is no Verifier", ErrNoReattest)
 	}
 	r, err := c.mux.renew()
@@ -239,7 +239,7 @@ func (m *mux) plan() {
 		m.drawn, m.due = m.x.made, m.x.due()
 	}
 	next := m.limit()
-	if m.renewal == nil && !m.halfClosed() {
+	if m.renewal == nil && m.mayRenew() {
 		next = earlier(next, m.due)
 	}
 	switch {
@@ -252,6 +252,9 @@ func (m *mux) plan() {
 		m.timer.Reset(time.Until(next))
 	}
 }
+
+// mayRenew tells whether anybody can be asked anew.
+func (m *mux) mayRenew() bool { return !m.x.state.once && !m.halfClosed() }
 
 func (m *mux) halfClosed() bool { return m.closed[ownEnd] || m.closed[peersEnd] }
 
@@ -276,7 +279,7 @@ func (m *mux) wake() {
 		m.mu.Unlock()
 		m.fail(errExpired)
 		return
-	case m.renewal == nil && !m.halfClosed() && !m.due.IsZero() && !now.Before(m.due):
+	case m.renewal == nil && m.mayRenew() && !m.due.IsZero() && !now.Before(m.due):
 		r := m.begin()
 		m.mu.Unlock()
 		m.run(r)

@@ -196,10 +196,10 @@ func (x *exchange) verifyIssuer(c authenticator.Chain) error {
 // long as all else here. Any other chain, and any that crypto/tls did not
 // verify, is nil.
 func (x *exchange) handshakeChain(c authenticator.Chain) []*x509.Certificate {
-	cs := x.tls.ConnectionState()
-	if x.peer != nil {
-		return nil // the handshake was long ago
+	if x.peer != nil || x.conn.apart != nil {
+		return nil // the handshake was long ago, or not ours
 	}
+	cs := x.tls.ConnectionState()
 	same := slices.EqualFunc(c.Certificates, cs.PeerCertificates, (*x509.Certificate).Equal)
 	if !same || len(cs.VerifiedChains) == 0 {
 		return nil

@@ -40,10 +40,15 @@ const (
 // On a live connection, one that has opened and on which frames go on (mux),
 // DATA may come at any time, and each of the others again once the one before it
 // has its RESULT.
+//
+// If the exchange has a stream of its own there is no DATA, and once asked nobody
+// is asked anew unless both sides agreed to it.
 type state struct {
 	ask    ask
 	answer answer
 	live   bool
+	apart  bool // the application's data is on other streams
+	once   bool // nobody is asked anew
 }
 
 // begin is the state after our HELLO, and our REQUEST if asking.
@@ -67,9 +72,9 @@ func (s state) open() bool {
 
 // peerMayBeOpen tells whether the peer may read what we send as application
 // data: it has our RESULT 0, or never asked, and its own may be under way. That
-// is so until the connection is live: then all is frames.
+// is so until the connection is live, or the stream ours: then all is frames.
 func (s state) peerMayBeOpen() bool {
-	return !s.live && (s.open() || !s.asking() && s.answer == answerSent)
+	return !s.live && !s.apart && (s.open() || !s.asking() && s.answer == answerSent)
 }
 
 // may tells whether the peer may send a frame.
@@ -80,13 +85,13 @@ func (s state) may(t wire.Type) bool {
 	case wire.Hello:
 		return s.answer == answerUnknown
 	case wire.Request:
-		return s.answer == answerPending || s.live && s.answer == answerDone
+		return s.answer == answerPending || s.live && !s.once && s.answer == answerDone
 	case wire.Authenticator:
 		return s.ask == askPending && s.answer != answerUnknown
 	case wire.Result:
 		return s.answer == answerSent
 	case wire.Data:
-		return s.live
+		return s.live && !s.apart
 	}
 	return false
 }

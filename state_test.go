@@ -88,7 +88,7 @@ func TestStateTable(t *testing.T) {
 	t.Parallel()
 	seen := map[state]bool{}
 	for _, r := range rows {
-		s := state{r.ask, r.answer, r.live}
+		s := state{ask: r.ask, answer: r.answer, live: r.live}
 		require.False(t, seen[s])
 		seen[s] = true
 		may := map[wire.Type]bool{wire.Alert: true}
@@ -123,7 +123,7 @@ func TestStateAwaited(t *testing.T) {
 		if want == "" {
 			want = "nothing"
 		}
-		require.Equal(t, want, state{r.ask, r.answer, r.live}.awaited(), "%+v", r)
+		require.Equal(t, want, state{ask: r.ask, answer: r.answer, live: r.live}.awaited(), "%+v", r)
 	}
 }
 

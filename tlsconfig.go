@@ -90,8 +90,11 @@ func (p *prepared) serverTLS(names []string) *tls.Config {
 	h := p.recordCertificate(harden(p.TLS, names))
 	choose := p.TLS.GetConfigForClient
 	h.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
-		conn := connOf(info)
-		conn.foreign = isForeign(info, names)
+		o, err := originOf(info)
+		if err != nil {
+			return nil, err
+		}
+		o.hardened, o.foreign = true, isForeign(info, names)
 		if choose == nil {
 			return nil, nil
 		}
@@ -101,8 +104,8 @@ func (p *prepared) serverTLS(names []string) *tls.Config {
 		}
 		// The names stay ours: what the two sides speak is not the
 		// callback's to change.
-		conn.served = p.recordCertificate(harden(chosen, names))
-		return conn.served, nil
+		o.served = p.recordCertificate(harden(chosen, names))
+		return o.served, nil
 	}
 	return h
 }
@@ -118,20 +121,25 @@ func isForeign(info *tls.ClientHelloInfo, names []string) bool {
 func (p *prepared) recordCertificate(h *tls.Config) *tls.Config {
 	if get := h.GetCertificate; get != nil {
 		h.GetCertificate = func(info *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			cert, err := get(userInfo(info))
-			connOf(info).shown = cert
-			return cert, err
+			o, err := originOf(info)
+			if err != nil {
+				return nil, err
+			}
+			o.shown, err = get(userInfo(info))
+			return o.shown, err
 		}
 	}
 	return h
 }
 
-func connOf(info *tls.ClientHelloInfo) *Conn { return info.Conn.(*link).conn }
-
 // userInfo shows a callback the net.Conn that the user gave us.
 func userInfo(info *tls.ClientHelloInfo) *tls.ClientHelloInfo {
+	l, ok := info.Conn.(*link)
+	if !ok {
+		return info
+	}
 	theirs := *info
-	theirs.Conn = info.Conn.(*link).Conn
+	theirs.Conn = l.Conn
 	return &theirs
 }
 
