@@ -162,7 +162,7 @@ func TestHost(t *testing.T) {
 	}
 }
 
-// B-1: neither side falls back to plain TLS, nor to no TLS, and no handler runs.
+// I-8: neither side falls back to plain TLS, nor to no TLS, and no handler runs.
 func TestNoFallback(t *testing.T) {
 	t.Parallel()
 	cc, sc := configs()

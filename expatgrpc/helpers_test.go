@@ -74,12 +74,13 @@ func (t *toy) Appraise(_ context.Context, b attestation.Binding, m *cmw.Message)
 // is demands the name of a toy.
 func is(name string) Demand { return Claim("toy", "name", name) }
 
-// nameOf is the name of the peer in a verdict, or "".
+// nameOf is the name of the peer in a verdict, or "" if it has none.
 func nameOf(r *attestation.Result, ok bool) string {
 	if !ok {
 		return ""
 	}
-	return r.Appraisals()[0].Claims["name"].(string)
+	name, _ := r.Appraisals()[0].Claims["name"].(string)
+	return name
 }
 
 var ca = must(testca.New("test", time.Now()))

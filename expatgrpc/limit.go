@@ -34,21 +34,21 @@ func limit(cfg *expat.Config) *expat.Config {
 	}
 	p := make(places, n)
 	if cfg.Attester != nil {
-		cfg.Attester = &attester{cfg.Attester, p}
+		cfg.Attester = &limitedAttester{cfg.Attester, p}
 	}
 	if cfg.Verifier != nil {
-		cfg.Verifier = &verifier{cfg.Verifier, p}
+		cfg.Verifier = &limitedVerifier{cfg.Verifier, p}
 	}
 	return cfg
 }
 
-type attester struct {
+type limitedAttester struct {
 	attestation.Attester
 	places places
 }
 
 // Attest implements [attestation.Attester].
-func (a *attester) Attest(ctx context.Context, b attestation.Binding, accept []string) (*cmw.Message, error) {
+func (a *limitedAttester) Attest(ctx context.Context, b attestation.Binding, accept []string) (*cmw.Message, error) {
 	if err := a.places.take(ctx); err != nil {
 		return nil, err
 	}
@@ -56,13 +56,13 @@ func (a *attester) Attest(ctx context.Context, b attestation.Binding, accept []s
 	return a.Attester.Attest(ctx, b, accept)
 }
 
-type verifier struct {
+type limitedVerifier struct {
 	attestation.Verifier
 	places places
 }
 
 // Appraise implements [attestation.Verifier].
-func (v *verifier) Appraise(ctx context.Context, b attestation.Binding, m *cmw.Message) (*attestation.Result, error) {
+func (v *limitedVerifier) Appraise(ctx context.Context, b attestation.Binding, m *cmw.Message) (*attestation.Result, error) {
 	if err := v.places.take(ctx); err != nil {
 		return nil, fmt.Errorf("%w: %w", attestation.ErrUnavailable, err)
 	}
