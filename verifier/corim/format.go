@@ -2,8 +2,6 @@ package corim
 
 import (
 	"bytes"
-	"fmt"
-	"strings"
 
 	"github.com/expat-go/expat/verifier/policy"
 )
@@ -22,9 +20,9 @@ const Format = "corim"
 // or certificates of roots; without any nothing is read. ClassID, Names and Now are
 // those of base, for the file does not say them.
 //
-// A [policy.References] holds digests and lowest versions. A CoRIM that demands more
-// (see [References.Limits]) is [ErrUnsupported]: a program that uses
-// [References.Apply] can meet all of it.
+// What the CoRIM demands beside digests and lowest versions becomes rules, as
+// [References.Limits] has them: they refuse what the CoRIM does not accept, whatever the
+// other fields of the policy file say.
 func FromPolicyFile(base Options) func(policy.ReferenceInput) (policy.References, error) {
 	return func(in policy.ReferenceInput) (policy.References, error) {
 		o := base
@@ -42,14 +40,6 @@ func FromPolicyFile(base Options) func(policy.ReferenceInput) (policy.References
 		if err != nil {
 			return policy.References{}, err
 		}
-		if limits := r.Limits(); len(limits) > 0 {
-			var names []string
-			for _, rule := range limits {
-				names = append(names, rule.Name)
-			}
-			return policy.References{}, fail(ErrUnsupported, "policy file",
-				fmt.Sprintf("a policy file cannot hold what it demands: %s", strings.Join(names, "; ")))
-		}
-		return policy.References{Measurements: r.Measurements, MinVersions: r.MinVersions}, nil
+		return policy.References{Measurements: r.Measurements, MinVersions: r.MinVersions, Rules: r.Limits()}, nil
 	}
 }

@@ -46,16 +46,21 @@ func TestResultBinding(t *testing.T) {
 		change func(m map[string]any)
 		want   [4]error // by option
 	}{
-		"ours":     {func(map[string]any) {}, [4]error{}},
-		"no nonce": {noNonce, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
-		"other":    {func(m map[string]any) { m["eat_nonce"] = base64url.EncodeToString(make([]byte, 32)) }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
-		"longer":   {func(m map[string]any) { m["eat_nonce"] = m["eat_nonce"].(string) + "AA" }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
-		"shorter":  {func(m map[string]any) { m["eat_nonce"] = m["eat_nonce"].(string)[:40] }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
-		"padded":   {func(m map[string]any) { m["eat_nonce"] = m["eat_nonce"].(string) + "=" }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
-		"line end": {func(m map[string]any) { m["eat_nonce"] = m["eat_nonce"].(string) + "\n" }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
-		"standard": {func(m map[string]any) { m["eat_nonce"] = base64.StdEncoding.EncodeToString(make([]byte, 32)) }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
-		"no key":   {noKey, [4]error{whole: ErrKey, keyOnly: ErrKey}},
-		"nothing":  {func(m map[string]any) { noKey(m); noNonce(m) }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce, keyOnly: ErrKey}},
+		"ours":             {func(map[string]any) {}, [4]error{}},
+		"no nonce":         {noNonce, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
+		"other":            {func(m map[string]any) { m["eat_nonce"] = base64url.EncodeToString(make([]byte, 32)) }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
+		"longer":           {func(m map[string]any) { m["eat_nonce"] = m["eat_nonce"].(string) + "AA" }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
+		"shorter":          {func(m map[string]any) { m["eat_nonce"] = m["eat_nonce"].(string)[:40] }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
+		"padded":           {func(m map[string]any) { m["eat_nonce"] = m["eat_nonce"].(string) + "=" }, [4]error{}},
+		"too much padding": {func(m map[string]any) { m["eat_nonce"] = m["eat_nonce"].(string) + "==" }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
+		"padding alone":    {func(m map[string]any) { m["eat_nonce"] = "=" }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
+		"padding first":    {func(m map[string]any) { m["eat_nonce"] = "=" + m["eat_nonce"].(string) }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
+		"line end, padded": {func(m map[string]any) { m["eat_nonce"] = m["eat_nonce"].(string) + "\n=" }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
+		"other, padded":    {func(m map[string]any) { m["eat_nonce"] = base64.URLEncoding.EncodeToString(make([]byte, 32)) }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
+		"line end":         {func(m map[string]any) { m["eat_nonce"] = m["eat_nonce"].(string) + "\n" }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
+		"standard":         {func(m map[string]any) { m["eat_nonce"] = base64.StdEncoding.EncodeToString(make([]byte, 32)) }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce}},
+		"no key":           {noKey, [4]error{whole: ErrKey, keyOnly: ErrKey}},
+		"nothing":          {func(m map[string]any) { noKey(m); noNonce(m) }, [4]error{whole: ErrNonce, nonceOnly: ErrNonce, keyOnly: ErrKey}},
 		"other key": {func(m map[string]any) {
 			submod(m)["ear.veraison.key-attestation"] = map[string]any{"akpub": base64url.EncodeToString(other.SPKI())}
 		}, [4]error{ErrKey, ErrKey, ErrKey, ErrKey}},

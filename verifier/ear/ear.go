@@ -1,6 +1,8 @@
 package ear
 
 import (
+	"encoding/base64"
+	"strings"
 	"time"
 
 	"github.com/expat-go/expat/attestation"
@@ -32,17 +34,29 @@ func (e *EAR) Expires() time.Time { return e.expires }
 // [encoding/json.Number]. The caller must not modify what they refer to.
 func (e *EAR) Appraisals() []attestation.Appraisal { return e.claims.appraisals() }
 
-// Answers tells whether the EAR was made for this connection and request: its nonce
-// is b's binder in unpadded base64url, compared in constant time. The error is
-// [ErrNonce].
+// Nonce is eat_nonce, decoded; nil: there is none, or it is not base64url. It has two
+// spellings: without padding, as RFC 9711, Section 4.1, has it and this package issues
+// it, and with padding, as the Veraison services write it.
+func (e *EAR) Nonce() []byte {
+	text := e.claims.nonce
+	nonce, err := base64url.DecodeString(strings.TrimRight(text, "="))
+	if err != nil || len(nonce) == 0 {
+		return nil
+	}
+	// The decoder is strict, but skips line ends.
+	if text != base64url.EncodeToString(nonce) && text != base64.URLEncoding.EncodeToString(nonce) {
+		return nil
+	}
+	return nonce
+}
+
+// Answers tells whether the EAR was made for this connection and request: its
+// [EAR.Nonce] is b's binder, compared in constant time. The error is [ErrNonce].
 func (e *EAR) Answers(b attestation.Binding) error {
 	if e.claims.nonce == "" {
 		return reject(ErrNonce, "it has none")
 	}
-	// The text has one spelling: the decoder is strict, and a line end, which it
-	// would skip, cannot be in 43 or 64 characters of 32 or 48 bytes.
-	nonce, err := base64url.DecodeString(e.claims.nonce)
-	if err != nil || len(e.claims.nonce) != base64url.EncodedLen(len(nonce)) || !b.MatchBinder(nonce) {
+	if nonce := e.Nonce(); nonce == nil || !b.MatchBinder(nonce) {
 		return reject(ErrNonce, "it was made for another connection, request or key")
 	}
 	return nil

@@ -53,7 +53,7 @@ func (f *file) environment(s *Section, composite bool) *environment {
 	e.references(f)
 	e.identities()
 	e.weak(composite)
-	e.policy.Rules = s.rules(f.options.Rules)
+	e.policy.Rules = append(e.policy.Rules, s.rules(f.options.Rules)...)
 	e.policy.Lifetime = s.Duration("lifetime", time.Second)
 	e.Rules = len(e.policy.Rules)
 	return e

@@ -43,6 +43,10 @@ type Platform struct {
 type References struct {
 	Measurements map[string][][]byte // as in [verifier.Policy]
 	MinVersions  map[string]string
+	// Rules are the demands of the same source that the two fields do not express.
+	// Their names must be unique in the environment, those of rules in the policy
+	// file included.
+	Rules []verifier.Rule
 }
 
 // ReferenceInput is what a policy file says of a file of reference values.

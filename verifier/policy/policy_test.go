@@ -243,6 +243,45 @@ func TestReferences(t *testing.T) {
 	}
 }
 
+// Rules of reference values hold beside those of the file.
+func TestReferenceRules(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	dir := l.dir(t)
+	write(t, filepath.Join(dir, "values"), "values")
+	no := errors.New("no")
+	rule := func(name string, err error) verifier.Rule {
+		return verifier.Rule{Name: name, Check: func(context.Context, *evidence.Claims) error { return err }}
+	}
+	var found []verifier.Rule
+	o := options()
+	o.Rules = func(name, _ string) (verifier.Rule, error) { return rule(name, nil), nil }
+	o.References = map[string]func(policy.ReferenceInput) (policy.References, error){
+		"list": func(policy.ReferenceInput) (policy.References, error) {
+			return policy.References{MinVersions: map[string]string{"firmware": "1.9"}, Rules: found}, nil
+		},
+	}
+	text := good() + "    reference_values: [{format: list, file: values}]\n    rules: [{name: file, cel: \"true\"}]\n"
+	b, m := l.attest(t)
+	for name, c := range map[string]struct {
+		rules []verifier.Rule
+		want  error
+	}{
+		"holds":   {[]verifier.Rule{rule("one", nil), rule("two", nil)}, nil},
+		"refuses": {[]verifier.Rule{rule("one", nil), rule("two", no)}, &verifier.CheckError{Check: verifier.CheckRule, Subject: "two"}},
+	} {
+		found = c.rules
+		p, err := parse(dir, text, o)
+		require.NoError(t, err, name)
+		require.Equal(t, 3, p.Environments()[0].Rules, name)
+		_, err = p.Appraise(context.Background(), b, m)
+		require.ErrorIs(t, err, c.want, name)
+	}
+	found = []verifier.Rule{rule("file", nil)}
+	_, err := parse(dir, text, o)
+	require.ErrorIs(t, err, verifier.ErrPolicy, "two rules of one name")
+}
+
 // Alternatives are chosen by media type.
 func TestAlternatives(t *testing.T) {
 	t.Parallel()

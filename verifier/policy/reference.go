@@ -144,6 +144,7 @@ func (e *environment) merge(s *Section, found References) {
 		}
 		p.MinVersions[name] = version
 	}
+	p.Rules = append(p.Rules, found.Rules...)
 }
 
 func sameSet(a, b [][]byte) bool {

@@ -1,10 +1,7 @@
 package remote
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -22,14 +19,13 @@ func (v *Verifier) check(ctx context.Context, q *question, token []byte) (*answe
 	case err != nil:
 		return nil, unusable(err)
 	}
-	nonce, err := nonceOf(token)
-	if err != nil || !sameNonce(nonce, q.nonce) {
+	if !sameNonce(e.Nonce(), q.nonce) {
 		return nil, unusable(fmt.Errorf("%w: it answers for other Evidence", ear.ErrNonce))
 	}
 	r, err := e.Result(q.binding, ear.ResultOptions{
 		Lifetime:         v.o.Lifetime,
 		AllowUnstatedKey: q.committed || v.o.AcceptUnattestedKey,
-		AllowOtherNonce:  true, // compared above, in the form that was sent
+		AllowOtherNonce:  true, // compared above: it may be the report data
 	})
 	switch {
 	case errors.Is(err, ear.ErrKey):
@@ -48,31 +44,4 @@ func unusable(err error) error {
 		err = no.Err
 	}
 	return &Error{Step: StepResult, Err: fmt.Errorf("%w: %w", ErrResult, err)}
-}
-
-// nonceOf reads eat_nonce out of a token whose signature is good. Package ear compares
-// it with a binder in unpadded base64url only; the real Veraison service writes it
-// padded, and it may be the report data.
-func nonceOf(token []byte) ([]byte, error) {
-	parts := bytes.Split(token, []byte("."))
-	if len(parts) != 3 {
-		return nil, errSession
-	}
-	payload, err := base64.RawURLEncoding.Strict().DecodeString(string(parts[1]))
-	if err != nil {
-		return nil, errSession
-	}
-	claims, err := parseObject(payload)
-	if err != nil {
-		return nil, err
-	}
-	var text string
-	if err := json.Unmarshal(claims["eat_nonce"], &text); err != nil {
-		return nil, errSession
-	}
-	nonce, err := base64.RawURLEncoding.Strict().DecodeString(string(bytes.TrimRight([]byte(text), "=")))
-	if err != nil || (text != encodeNonce(nonce) && text != base64.URLEncoding.EncodeToString(nonce)) {
-		return nil, errSession
-	}
-	return nonce, nil
 }

@@ -95,28 +95,3 @@ func FuzzSession(f *testing.F) {
 		require.Equal(t, s.nonce, again)
 	})
 }
-
-func TestNonceOf(t *testing.T) {
-	t.Parallel()
-	token := func(claims string) []byte { return []byte("a." + encodeNonce([]byte(claims)) + ".c") }
-	for name, tc := range map[string]struct {
-		token []byte
-		good  bool
-	}{
-		"unpadded":      {token(`{"eat_nonce":"` + someNonce + `"}`), true},
-		"padded":        {token(`{"eat_nonce":"` + someNonce + `="}`), true},
-		"padded twice":  {token(`{"eat_nonce":"` + someNonce + `=="}`), false},
-		"line end":      {token(`{"eat_nonce":"\n` + someNonce + `"}`), false},
-		"array":         {token(`{"eat_nonce":["` + someNonce + `"]}`), false},
-		"none":          {token(`{}`), false},
-		"two":           {token(`{"eat_nonce":"` + someNonce + `","eat_nonce":"` + someNonce + `"}`), false},
-		"not a token":   {[]byte("a.b"), false},
-		"not base64url": {[]byte("a.=.c"), false},
-	} {
-		nonce, err := nonceOf(tc.token)
-		require.Equal(t, tc.good, err == nil, name)
-		if tc.good {
-			require.Equal(t, make([]byte, 32), nonce, name)
-		}
-	}
-}
