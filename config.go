@@ -57,10 +57,14 @@ type Config struct {
 	// is bound to the key of the one used.
 	Identities []tls.Certificate
 
-	// GetIdentities, if set, takes the place of Identities. It is called for each
-	// authenticator, so that a certificate can be renewed while connections are
-	// open, and must return at once.
-	GetIdentities func() ([]tls.Certificate, error)
+	// GetIdentities, if set, takes the place of Identities, so that certificates can
+	// be renewed while the program runs (package rotate). It is called once for
+	// each connection, and once each time that the peer asks anew on an open one.
+	// Where TLS names no certificate (Certificates, GetCertificate,
+	// GetClientCertificate), the TLS handshake shows one of these too: the first
+	// that fits. An error, no certificate and the end of ctx fail the connection,
+	// at [StageIdentity].
+	GetIdentities func(ctx context.Context) ([]tls.Certificate, error)
 
 	// ClientFirst makes a server show its Evidence only after the client's was
 	// accepted. Servers with both Attester and Verifier only.
@@ -235,6 +239,8 @@ func (c *Config) check() error {
 	bad(c.Timeout < 0 || c.VerifierTimeout < 0, "Timeout and VerifierTimeout must not be negative")
 	bad(c.MaxAuthenticator < 0 || c.MaxAuthenticator > MaxMaxAuthenticator, fmt.Sprintf("MaxAuthenticator must be 0 to %d", MaxMaxAuthenticator))
 	bad(c.GetIdentities != nil && len(c.Identities) > 0, "set Identities or GetIdentities, not both")
+	bad(c.GetIdentities != nil && c.Attester == nil && c.TLS != nil && (len(c.TLS.Certificates) > 0 || c.TLS.GetCertificate != nil || c.TLS.GetClientCertificate != nil),
+		"GetIdentities would not be called: TLS names the certificate, and there is no Attester")
 	bad(c.MaxExchanges < 0, "MaxExchanges must not be negative")
 	bad(c.ReattestEvery < 0, "ReattestEvery must not be negative")
 	bad(c.Verifier == nil && (c.ReattestEvery > 0 || c.AllowKeyChange || c.BeforeReattest != nil || c.AfterReattest != nil),
@@ -260,7 +266,7 @@ func (c *Config) identities() ([]*authenticator.Identity, error) {
 		return nil, nil
 	}
 	if c.GetIdentities != nil {
-		return nil, nil // Conn.identities asks
+		return nil, nil // Conn.identities asks for them
 	}
 	certs := c.Identities
 	if len(certs) == 0 {

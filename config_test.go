@@ -40,8 +40,11 @@ func TestConfigErrors(t *testing.T) {
 		{needsAsking, func(c *Config) { attester(c); c.AllowKeyChange = true }},
 		{needsAsking, func(c *Config) { attester(c); c.BeforeReattest = func(*Conn) {} }},
 		{needsAsking, func(c *Config) { attester(c); c.AfterReattest = func(*Conn, *attestation.Result, error) {} }},
+		{"GetIdentities would not be called: TLS names the certificate, and there is no Attester", func(c *Config) {
+			c.TLS.Certificates, c.GetIdentities = []tls.Certificate{w.server}, func(context.Context) ([]tls.Certificate, error) { return nil, nil }
+		}},
 		{"set Identities or GetIdentities, not both", func(c *Config) {
-			c.Identities, c.GetIdentities = []tls.Certificate{w.server}, func() ([]tls.Certificate, error) { return nil, nil }
+			c.Identities, c.GetIdentities = []tls.Certificate{w.server}, func(context.Context) ([]tls.Certificate, error) { return nil, nil }
 		}},
 		{"Timeout and VerifierTimeout must not be negative", func(c *Config) { c.VerifierTimeout = -1 }},
 		{"MaxAuthenticator must be 0 to 1048576", func(c *Config) { c.MaxAuthenticator = -1 }},

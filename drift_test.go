@@ -140,7 +140,7 @@ func TestCertificateRotation(t *testing.T) {
 		renewing(cc)
 		renewing(sc)
 		cc.AllowKeyChange = c.allow
-		sc.GetIdentities = func() ([]tls.Certificate, error) { return []tls.Certificate{*now.Load()}, nil }
+		sc.GetIdentities = func(context.Context) ([]tls.Certificate, error) { return []tls.Certificate{*now.Load()}, nil }
 		client, s, err1, err2 := connect(t, cc, sc)
 		require.NoError(t, errors.Join(err1, err2), name)
 		now.Store(&c.next)

@@ -20,6 +20,7 @@ type Stage string
 // The steps, in the order in which a connection takes them.
 const (
 	StageConfig       Stage = "config"       // our own configuration
+	StageIdentity     Stage = "identity"     // our certificates, from GetIdentities
 	StageTLS          Stage = "tls"          // the TLS handshake
 	StageNegotiate    Stage = "negotiate"    // ALPN, version, no resumption
 	StageHello        Stage = "hello"        // HELLO and what the two sides want
@@ -187,6 +188,8 @@ var alertTable = []struct {
 func alertOf(stage Stage, err error) Alert {
 	var untrusted *tls.CertificateVerificationError
 	switch {
+	case stage == StageIdentity:
+		return AlertInternal // our own trouble, whatever GetIdentities wraps
 	case stage == StageTLS && errors.As(err, &untrusted):
 		return AlertCertificate
 	case stage == StageAppraise && errors.Is(err, attestation.ErrRejected):

@@ -43,28 +43,6 @@ type exchange struct {
 // expires is when the first of both verdicts runs out; zero: never.
 func (x *exchange) expires() time.Time { return earlier(x.ours, x.theirs) }
 
-// signers are the identities that sign our authenticators.
-func (x *exchange) signers() []*authenticator.Identity {
-	x.ownMu.Lock()
-	defer x.ownMu.Unlock()
-	return x.own
-}
-
-// renewSigners asks GetIdentities again, if it is set.
-func (x *exchange) renewSigners() error {
-	if x.GetIdentities == nil {
-		return nil
-	}
-	own, err := x.conn.identities()
-	if err != nil {
-		return err
-	}
-	x.ownMu.Lock()
-	defer x.ownMu.Unlock()
-	x.own = own
-	return nil
-}
-
 // earlier is the earlier of two times, of which zero stands for never.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {

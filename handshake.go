@@ -3,7 +3,6 @@ package expat
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"time"
 
 	"github.com/expat-go/expat/authenticator"
@@ -49,7 +48,10 @@ func (c *Conn) handshake(ctx context.Context) *Error {
 	defer context.AfterFunc(c.life, func() { end(context.Cause(c.life)) })()
 	ctx, cancel := context.WithTimeout(ctx, c.prepared.timeout)
 	defer cancel()
-	if err := c.tls.HandshakeContext(ctx); err != nil {
+	if err := c.tls.HandshakeContext(context.WithValue(ctx, supplyKey{}, &c.supply)); err != nil {
+		if c.supply.err != nil {
+			return failed(StageIdentity, c.supply.err)
+		}
 		if ended := c.ended(ctx); ended != nil {
 			err = ended
 		}
@@ -63,7 +65,7 @@ func (c *Conn) handshake(ctx context.Context) *Error {
 	if err := c.openStream(ctx); err != nil {
 		return err
 	}
-	x, err := c.newExchange(cs)
+	x, err := c.newExchange(ctx, cs)
 	if err != nil {
 		return err
 	}
@@ -95,16 +97,15 @@ func (c *Conn) ended(ctx context.Context) error {
 	return nil
 }
 
-func (c *Conn) newExchange(cs tls.ConnectionState) (*exchange, *Error) {
+func (c *Conn) newExchange(ctx context.Context, cs tls.ConnectionState) (*exchange, *Error) {
 	session, err := authenticator.NewSession(cs, c.role)
 	if err != nil {
 		return nil, failed(StageNegotiate, err)
 	}
 	x := &exchange{prepared: c.prepared, conn: c, tls: c.tls, role: c.role, session: session}
-	if x.own, err = c.identities(); err != nil {
-		return nil, failed(StageConfig, err)
-	}
-	return x, nil
+	var e *Error
+	x.own, e = c.identities(ctx)
+	return x, e
 }
 
 // servedBy is the configuration that served a client.
@@ -113,38 +114,6 @@ func (c *Conn) servedBy() *tls.Config {
 		return c.served
 	}
 	return c.prepared.server
-}
-
-// identities are what signs our authenticators: those of the Config, else what
-// the TLS handshake showed.
-func (c *Conn) identities() ([]*authenticator.Identity, error) {
-	p := c.prepared
-	if p.Attester == nil || len(p.Identities) > 0 {
-		return p.identities, nil
-	}
-	var certs []tls.Certificate
-	switch {
-	case p.GetIdentities != nil:
-		var err error
-		if certs, err = p.GetIdentities(); err != nil {
-			return nil, fmt.Errorf("GetIdentities: %w: %w", ErrConfig, err)
-		}
-	case c.shown != nil:
-		certs = []tls.Certificate{*c.shown}
-	case c.served != nil:
-		certs = c.served.Certificates
-	default:
-		return p.identities, nil
-	}
-	var out []*authenticator.Identity
-	for _, cert := range certs {
-		id, err := authenticator.NewIdentity(cert)
-		if err != nil {
-			return nil, fmt.Errorf("%w: certificate that is to sign: %w", ErrConfig, err)
-		}
-		out = append(out, id)
-	}
-	return out, nil
 }
 
 // open lets application data flow until the first verdict runs out.

@@ -201,7 +201,12 @@ func (m *mux) requested(payload []byte) *Error {
 func (m *mux) show(asked *authenticator.ReceivedRequest) {
 	ctx, cancel := context.WithTimeout(m.conn.life, m.x.timeout)
 	defer cancel()
-	message, refusal, err := m.x.attest(ctx, asked)
+	err := m.x.renewSigners(ctx)
+	var message []byte
+	var refusal *Error
+	if err == nil {
+		message, refusal, err = m.x.attest(ctx, asked)
+	}
 	if err != nil {
 		err.Err = fmt.Errorf("%w: %w", ErrReattest, err.Err)
 		m.fail(err)

@@ -74,9 +74,6 @@ func (x *exchange) authenticate(ctx context.Context, asked *authenticator.Receiv
 	if x.Attester == nil {
 		return nil, failed(StageAttest, errNoAttester)
 	}
-	if err := x.renewSigners(); err != nil {
-		return nil, failed(StageAuthenticate, err)
-	}
 	id, err := asked.Select(x.signers()...)
 	if err != nil {
 		return nil, failed(StageAuthenticate, err)

@@ -29,6 +29,7 @@ func harden(c *tls.Config, names []string) *tls.Config {
 // clientTLS is the configuration of a client.
 func (p *prepared) clientTLS(names []string) *tls.Config {
 	h := harden(p.TLS, names)
+	p.supplyClient(h)
 	if len(p.PinnedServerKeys) > 0 {
 		verify := h.VerifyConnection
 		h.InsecureSkipVerify = true // the pin is compared in its place
@@ -119,6 +120,7 @@ func isForeign(info *tls.ClientHelloInfo, names []string) bool {
 
 // recordCertificate makes GetCertificate remember what it returned.
 func (p *prepared) recordCertificate(h *tls.Config) *tls.Config {
+	p.supplyServer(h)
 	if get := h.GetCertificate; get != nil {
 		h.GetCertificate = func(info *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			o, err := originOf(info)
