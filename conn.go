@@ -31,8 +31,6 @@ type Conn struct {
 
 	origin // set by callbacks of the TLS handshake, read after it
 
-	supply supply // of GetIdentities
-
 	serverName string // of a client: what the server must be
 
 	prepared *prepared

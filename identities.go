@@ -47,11 +47,13 @@ type supplyKey struct{}
 
 // supplied are the certificates for the connection whose TLS handshake ctx is of.
 func (p *prepared) supplied(ctx context.Context) ([]tls.Certificate, error) {
-	s, ok := ctx.Value(supplyKey{}).(*supply)
-	if !ok {
-		s = new(supply)
+	if s, ok := ctx.Value(supplyKey{}).(*supply); ok {
+		return s.certificates(ctx, p.Config)
 	}
-	return s.certificates(ctx, p.Config)
+	if o, ok := ctx.Value(originKey{}).(*origin); ok {
+		return o.supply.certificates(ctx, p.Config)
+	}
+	return p.askIdentities(ctx) // of a Stream's client
 }
 
 // supplyServer makes GetIdentities the source of a server's TLS certificate, if

@@ -89,6 +89,7 @@ type origin struct {
 	served   *tls.Config      // by GetConfigForClient
 	shown    *tls.Certificate // by GetCertificate
 	foreign  bool             // by GetConfigForClient: the client speaks no expat/1
+	supply   supply           // of GetIdentities
 }
 
 // originOf finds where the callbacks of a TLS handshake note things.
