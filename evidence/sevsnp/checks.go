@@ -17,6 +17,7 @@ type Check string
 // The checks, in the order in which they are made.
 const (
 	CheckTCB              Check = "tcb"               // REPORTED_TCB is not below the floor
+	CheckLaunchTCB        Check = "launch tcb"        // LAUNCH_TCB is not below the floor
 	CheckProvisional      Check = "committed tcb"     // the current firmware is committed
 	CheckGuestSVN         Check = "guest svn"         // GUEST_SVN
 	CheckVMPL             Check = "vmpl"              // VMPL
@@ -73,6 +74,10 @@ func (p *Policy) firmware(r *parsed, line string, fail func(bool, Check, string,
 			want = "a product line that the policy names"
 		}
 		fail(named && reported.AtLeast(floor), CheckTCB, want, line+" with "+reported.String())
+		// Firmware can be renewed under a running guest, but what measured the
+		// guest was that of the launch.
+		launch := TCB(r.report.LaunchTcb)
+		fail(!named || launch.AtLeast(floor), CheckLaunchTCB, want, line+" with "+launch.String())
 	}
 	if p.AcceptProvisionalFirmware {
 		return

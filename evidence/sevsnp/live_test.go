@@ -1,6 +1,7 @@
 package sevsnp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -36,9 +37,11 @@ func TestLive(t *testing.T) {
 		policy func(*Policy)
 		want   error
 	}{
-		"good":              {},
-		"debug":             {chip: func(a *amd) { a.debug = true }, want: check(verifier.CheckDebug, "")},
-		"tcb":               {policy: func(p *Policy) { p.MinTCB = map[string]TCB{"Milan": ^TCB(0)} }, want: check(verifier.CheckPlatform, string(CheckTCB))},
+		"good":  {},
+		"debug": {chip: func(a *amd) { a.debug = true }, want: check(verifier.CheckDebug, "")},
+		"tcb": {chip: func(a *amd) { a.change = put(0x1f0, bytes.Repeat([]byte{0xff}, 8)...) },
+			policy: func(p *Policy) { p.MinTCB = map[string]TCB{"Milan": ^TCB(0)} }, want: check(verifier.CheckPlatform, string(CheckTCB))},
+		"tcb of the launch": {chip: func(a *amd) { a.change = put(0x1f0, 2) }, want: check(verifier.CheckPlatform, string(CheckLaunchTCB))},
 		"measurement":       {chip: func(a *amd) { a.change = put(0x90, 1) }, want: check(verifier.CheckMeasurement, MeasurementLaunch)},
 		"id key":            {policy: func(p *Policy) { p.IDKeyDigests = [][]byte{other} }, want: check(verifier.CheckPlatform, string(CheckIDKey))},
 		"host data":         {policy: func(p *Policy) { p.HostData = [][]byte{other[:32]} }, want: check(verifier.CheckPlatform, string(CheckHostData))},

@@ -13,9 +13,11 @@ import (
 // Policy says what is acceptable of a report beyond what a verifier.Policy can
 // say. Its zero value is as strict as it can be, and lacks what [New] requires.
 type Policy struct {
-	// MinTCB holds the lowest good REPORTED_TCB by product line ("Milan",
-	// "Genoa"); no component may be below. A product line that is not named is
-	// refused. Either MinTCB or AcceptVulnerableFirmware is required.
+	// MinTCB holds the lowest good REPORTED_TCB and LAUNCH_TCB by product line
+	// ("Milan", "Genoa"); no component may be below. A guest that was launched
+	// before its host's firmware was renewed must be launched again: the older
+	// firmware measured it. A product line that is not named is refused. Either
+	// MinTCB or AcceptVulnerableFirmware is required.
 	MinTCB map[string]TCB
 	// AcceptVulnerableFirmware accepts every product line and level of
 	// firmware, also one with known holes through which keys leak.

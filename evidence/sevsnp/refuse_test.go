@@ -216,11 +216,14 @@ func TestFindings(t *testing.T) {
 		want   []Check
 	}{
 		"all good":            {strict(same), nil, nil},
-		"tcb below":           {strict(func(p *Policy) { p.MinTCB["Milan"] = NewTCB(3, 1, 8, 116) }), nil, []Check{CheckTCB}},
-		"one component below": {strict(func(p *Policy) { p.MinTCB["Milan"] = NewTCB(4, 0, 0, 0) }), nil, []Check{CheckTCB}},
+		"tcb below":           {strict(func(p *Policy) { p.MinTCB["Milan"] = NewTCB(3, 1, 8, 116) }), nil, []Check{CheckTCB, CheckLaunchTCB}},
+		"one component below": {strict(func(p *Policy) { p.MinTCB["Milan"] = NewTCB(4, 0, 0, 0) }), nil, []Check{CheckTCB, CheckLaunchTCB}},
 		"tcb above":           {strict(func(p *Policy) { p.MinTCB["Milan"] = NewTCB(3, 1, 7, 115) }), nil, nil},
 		"line not named":      {Policy{MinTCB: map[string]TCB{"Genoa": 0}}, nil, []Check{CheckTCB}},
 		"any firmware":        {Policy{AcceptVulnerableFirmware: true}, nil, nil},
+		"launched below":      {strict(same), put(0x1f0, 2), []Check{CheckLaunchTCB}},
+		"launched above":      {strict(same), put(0x1f0, 4), nil},
+		"launched anyhow":     {Policy{AcceptVulnerableFirmware: true}, put(0x1f0, 0), nil},
 		"provisional tcb":     {strict(same), put(0x1e0, 2), []Check{CheckProvisional}},
 		"provisional build":   {strict(same), put(0x1ec, 20), []Check{CheckProvisional}},
 		"provisional allowed": {strict(func(p *Policy) { p.AcceptProvisionalFirmware = true }), put(0x1ec, 20), nil},
