@@ -48,6 +48,14 @@ type Report struct {
 	Aux []byte // certificates, nil if there are none
 }
 
+// MaxCollecting is how many requests are with the kernel at a time, those that
+// nobody waits for any more included; others wait. Without it peers that ask and
+// leave would pile up requests that firmware holds back.
+const MaxCollecting = 16
+
+// collecting has an element for every request that is with the kernel.
+var collecting = make(chan struct{}, MaxCollecting)
+
 // Collect makes a report. It returns when ctx ends: firmware may hold a request
 // back for seconds, and the request is then finished unobserved.
 func Collect(ctx context.Context, c Client, r Request) (Report, error) {
@@ -58,8 +66,14 @@ func Collect(ctx context.Context, c Client, r Request) (Report, error) {
 	if ctx.Err() != nil {
 		return Report{}, context.Cause(ctx)
 	}
+	select {
+	case collecting <- struct{}{}:
+	case <-ctx.Done():
+		return Report{}, context.Cause(ctx)
+	}
 	done := make(chan outcome, 1)
 	go func() {
+		defer func() { <-collecting }()
 		out, err := collect(c, r)
 		done <- outcome{out, err}
 	}()

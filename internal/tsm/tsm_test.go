@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-configfs-tsm/configfs/configfsi"
 	"github.com/google/go-configfs-tsm/configfs/faketsm"
@@ -58,9 +60,13 @@ func TestCollect(t *testing.T) {
 type broken struct {
 	Client
 	mkdir, remove error
+	made          func() // called first
 }
 
 func (b *broken) MkdirTemp(dir, pattern string) (string, error) {
+	if b.made != nil {
+		b.made()
+	}
 	if b.mkdir != nil {
 		return "", b.mkdir
 	}
@@ -112,6 +118,35 @@ func TestContext(t *testing.T) {
 	<-done
 	_, err = Collect(ctx, client, Request{Provider: "x"})
 	require.ErrorIs(t, err, late)
+}
+
+// TestAbandoned: callers that leave do not pile up requests.
+func TestAbandoned(t *testing.T) { // not parallel: it takes all places there are
+	var with atomic.Int32
+	release := make(chan struct{})
+	client := &broken{Client: nil, made: func() {
+		with.Add(1)
+		<-release
+	}, mkdir: errors.New("EIO")}
+	ctx, leave := context.WithCancel(context.Background())
+	ended := make(chan error, 2*MaxCollecting)
+	for range 2 * MaxCollecting {
+		go func() {
+			_, err := Collect(ctx, client, Request{Provider: "x"})
+			ended <- err
+		}()
+	}
+	require.Eventually(t, func() bool { return with.Load() == MaxCollecting }, 10*time.Second, time.Millisecond)
+	leave()
+	for range 2 * MaxCollecting {
+		require.ErrorIs(t, <-ended, context.Canceled)
+	}
+	require.EqualValues(t, MaxCollecting, with.Load())
+	close(release)
+	_, good := kernel(map[string]string{"provider": "x", "outblob": "report"})
+	_, err := Collect(context.Background(), good, Request{Provider: "x"})
+	require.NoError(t, err, "places are given back")
+	require.Eventually(t, func() bool { return len(collecting) == 0 }, 10*time.Second, time.Millisecond)
 }
 
 func TestOpen(t *testing.T) {
