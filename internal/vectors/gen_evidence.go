@@ -193,6 +193,8 @@ func writeRightEvidence(w evidenceWriter) {
 		func(e *eat) { e.claims[claimSWName] = "firmware" }, func(out *evidenceExpected) { out.Software = &software{Name: "firmware"} })
 	w.valid("key-external", "the key was not generated in the device", &rfc8448, "server-p256",
 		func(e *eat) { e.claims[claimProvenance] = 2 }, func(out *evidenceExpected) { out.KeyProvenance = "external" })
+	w.valid("key-named-by-software", "software in the device named the key, which is held elsewhere", &rfc8448, "server-p256",
+		func(e *eat) { e.claims[claimProvenance] = 4 }, func(out *evidenceExpected) { out.KeyProvenance = "named-by-software" })
 	for _, a := range []struct {
 		id, size int
 		name     string
