@@ -120,12 +120,17 @@ func FuzzParseAuthenticator(f *testing.F) {
 	seed(f, append(authenticators, published(f, "authenticator", "authenticator")...)...)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := parseAuthenticator(b)
+		u, unverified := ParseUnverified(b)
 		if err != nil {
 			require.Nil(t, p)
 			var reason *failure
 			require.True(t, errors.As(err, &reason))
+			require.Nil(t, u)
+			requirePeerFault(t, unverified, OpContext, 0)
 			return
 		}
+		require.NoError(t, unverified)
+		require.Equal(t, &Unverified{p.empty, p.context, p.entries, p.scheme, p.signature, p.verifyData}, u)
 		if p.empty {
 			require.Equal(t, b, appendFinished(nil, p.verifyData))
 			return

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -131,77 +130,27 @@ func extensionName(typ uint16) string {
 
 // authenticatorReport shows the messages of an authenticator.
 func authenticatorReport(ctx context.Context, b []byte, o Options) (*Report, error) {
-	certContext, err := authenticator.Context(b) // reads all of it
-	empty := errors.Is(err, authenticator.ErrNoContext)
-	if err != nil && !empty {
+	m, err := authenticator.ParseUnverified(b)
+	if err != nil {
 		return nil, &MalformedError{"an authenticator", err}
-	}
-	m := new(messages)
-	if !m.split(b) {
-		return nil, &MalformedError{"an authenticator", authenticator.ErrDecode}
 	}
 	r := newReport("authenticator (RFC 9261, Section 5)", len(b))
 	r.About = "One side of a TLS connection answers a request with certificates and, in cmw_attestation, Evidence; the signature and Finished tie them to that connection."
-	if empty {
+	if m.Empty {
 		r.Kind = "empty authenticator (RFC 9261, Section 6)"
 		r.About = "One side of a TLS connection refuses a request: it has nothing to show."
 		r.add("messages", "Finished")
 	} else {
 		r.add("messages", "Certificate, CertificateVerify, Finished")
-		r.bytes("context", certContext)
-		r.add("certificates", "%d", len(m.entries))
-		r.add("CertificateVerify", "%s, %d bytes", schemeName(m.scheme), len(m.signature))
+		r.bytes("context", m.Context)
+		r.add("certificates", "%d", len(m.Entries))
+		r.add("CertificateVerify", "%s, %d bytes", schemeName(m.Scheme), len(m.Signature))
 	}
-	r.add("Finished", "%d bytes", len(m.finished))
-	for i, e := range m.entries {
+	r.add("Finished", "%d bytes", len(m.Finished))
+	for i, e := range m.Entries {
 		r.part(entry(ctx, i, e, o))
 	}
 	return r, nil
-}
-
-// messages are those of an authenticator. Its own package hands them out only once
-// they are validated, which takes the connection that they are for.
-type messages struct {
-	entries   []authenticator.Entry
-	scheme    tls.SignatureScheme
-	signature []byte
-	finished  []byte
-}
-
-// split takes apart what authenticator.Context has read, bounds included.
-func (m *messages) split(b []byte) bool {
-	s := cryptobyte.String(b)
-	var certificate, verify, finished cryptobyte.String
-	if b[0] == typeCertificate {
-		var certContext, list, signature cryptobyte.String
-		var scheme uint16
-		if !s.Skip(1) || !s.ReadUint24LengthPrefixed(&certificate) ||
-			!certificate.ReadUint8LengthPrefixed(&certContext) || !certificate.ReadUint24LengthPrefixed(&list) ||
-			!s.Skip(1) || !s.ReadUint24LengthPrefixed(&verify) ||
-			!verify.ReadUint16(&scheme) || !verify.ReadUint16LengthPrefixed(&signature) {
-			return false
-		}
-		m.scheme, m.signature = tls.SignatureScheme(scheme), signature
-		for !list.Empty() {
-			var der, block cryptobyte.String
-			if !list.ReadUint24LengthPrefixed(&der) || !list.ReadUint16LengthPrefixed(&block) {
-				return false
-			}
-			e := authenticator.Entry{Certificate: der}
-			for !block.Empty() {
-				var typ uint16
-				var data cryptobyte.String
-				if !block.ReadUint16(&typ) || !block.ReadUint16LengthPrefixed(&data) {
-					return false
-				}
-				e.Extensions = append(e.Extensions, authenticator.Extension{Type: typ, Data: data})
-			}
-			m.entries = append(m.entries, e)
-		}
-	}
-	ok := s.Skip(1) && s.ReadUint24LengthPrefixed(&finished) && s.Empty()
-	m.finished = finished
-	return ok
 }
 
 // entry shows a CertificateEntry.
