@@ -196,7 +196,7 @@ func TestExplain(t *testing.T) {
 		{"lines", fmt.Errorf("%w: a\n\n b\x1b", errUsage), exitUsage, "expat: usage: a b?"},
 		{"debug", check(verifier.CheckDebug), exitRefused, `refused at step "appraise": attestation rejected: debug: want a, got b; its memory`},
 		{"instance", check(verifier.CheckInstance), exitRefused, "not the machine"},
-		{"chain", check(verifier.CheckChain), exitRefused, "of a vendor that the policy does not name"},
+		{"chain", check(verifier.CheckChain), exitRefused, "signed by nobody whom the policy names"},
 		{"vendor", check(verifier.CheckVendor), exitRefused, "change it or the reference values"},
 		{"malformed Evidence", local(expat.StageAppraise, expat.AlertMalformed, attestation.ErrMalformed), exitRefused, `refused at step "appraise"`},
 		{"malformed frame", local(expat.StageHello, expat.AlertMalformed, errBroken), exitNetwork, `failed at step "hello"`},
@@ -207,7 +207,7 @@ func TestExplain(t *testing.T) {
 		{"TLS certificate", local(expat.StageTLS, expat.AlertCertificate, errBroken), exitNetwork, `failed at step "tls"`},
 		{"timeout", local(expat.StageHello, expat.AlertTimeout, context.DeadlineExceeded), exitNetwork, "slow or silent"},
 		{"peer rejects", byPeer(expat.AlertAttestationRejected), exitRefused, "its log says why"},
-		{"peer demands", byPeer(expat.AlertAttestationRequired), exitRefused, "give --attester simulated"},
+		{"peer demands", byPeer(expat.AlertAttestationRequired), exitRefused, "give --attester, with the platform"},
 		{"peer is lost", byPeer(expat.AlertInternal), exitNetwork, "the peer's log says why"},
 		{"other", errBroken, exitNetwork, "expat: broken pipe of the test; if it happens again"},
 	}

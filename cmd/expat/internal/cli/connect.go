@@ -35,10 +35,15 @@ func newConnect() *cobra.Command {
 roots and reference values in DIR, shows each step on standard error, sends
 --message or standard input, and prints what comes back.
 
-DIR is the directory of "expat serve". With --attester simulated the client
-proves in turn what it is, with test keys from DIR.`,
-		Example: `  expat connect 127.0.0.1:4433 --state /tmp/expat --message hello`,
-		Args:    cobra.ExactArgs(1),
+DIR is the directory of "expat serve". With --attester the client proves in turn what
+it is: simulated with test keys from DIR, tpm with what "expat tpm enroll" has
+prepared, sevsnp or tdx as the confidential VM that this is, or several such as
+simulated+tpm. The server is judged as the same platform, or as simulated without
+--attester, unless --expect or --policy says otherwise.`,
+		Example: `  expat connect 127.0.0.1:4433 --state /tmp/expat --message hello
+  expat connect 127.0.0.1:4433 --state /tmp/expat --expect tpm --message hello
+  expat connect 127.0.0.1:4433 --state /tmp/expat --attester tpm --tpm unix:/tmp/tpm.sock --json < request`,
+		Args: cobra.ExactArgs(1),
 	}
 	cmd.RunE = run(func(cmd *cobra.Command, args []string) error {
 		if err := f.check(args[0]); err != nil {

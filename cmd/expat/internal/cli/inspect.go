@@ -25,9 +25,13 @@ simulated TEE, TPM, SEV-SNP report, TDX quote), in binary, hex or base64, at mos
 
 NOTHING IS VERIFIED HERE: anyone can have made these bytes. Of Evidence it is also said
 whether its signature leads to a root: AMD's and Intel's are known, others are named
-with --root. That says nothing of the connection it was made for.`,
+with --root (simulated-root.pem or tpm-ak-ca/ca.pem of --state, or your own). That says
+nothing of the connection it was made for, nor whether a policy would accept it: see
+expat policy explain.`,
 		Example: `  expat inspect request.bin
-  expat inspect --root /tmp/expat/simulated-root.pem - < token.hex`,
+  expat connect 127.0.0.1:4433 --state /tmp/expat --save-evidence e.cbor --message hi
+  expat inspect e.cbor --root /tmp/expat/simulated-root.pem
+  base64 -w0 report.bin | expat inspect - --at 2026-01-02T15:04:05Z --json`,
 		Args: cobra.ExactArgs(1),
 	}
 	cmd.RunE = run(func(cmd *cobra.Command, args []string) error {

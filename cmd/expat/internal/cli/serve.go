@@ -51,9 +51,22 @@ DIR receives test keys and what "expat connect" needs to judge the server:
   policy-client.yaml         the same for clients
 What is there already is used again. The keys in DIR protect nothing: whoever
 reads them can be either side. So serve listens on loopback only, unless told
-otherwise.`,
+otherwise.
+
+PLATFORM is what this side proves itself by:
+  simulated     a TEE in software, with keys from DIR: for tests
+  tpm           a TPM 2.0 at --tpm, which "expat tpm enroll" has prepared: its TLS key
+                never leaves it
+  sevsnp, tdx   the confidential VM that this is, through configfs-tsm
+  a+b           several at once, of which tpm holds the key, such as simulated+tpm
+Clients are judged as the same platform, unless --expect or --policy says otherwise;
+sevsnp and tdx only by --policy. "expat doctor" says what this machine can use.`,
 		Example: `  expat serve --state /tmp/expat --attester simulated --verify --listen 127.0.0.1:4433
-  expat connect 127.0.0.1:4433 --state /tmp/expat --attester simulated --message hello`,
+  expat connect 127.0.0.1:4433 --state /tmp/expat --attester simulated --message hello
+
+  expat tpm enroll --state /tmp/expat --tpm unix:/tmp/tpm.sock --ek-root maker-root.pem
+  expat serve --state /tmp/expat --attester tpm --tpm unix:/tmp/tpm.sock --listen 127.0.0.1:4433
+  expat connect 127.0.0.1:4433 --state /tmp/expat --expect tpm --message hello`,
 		Args: cobra.NoArgs,
 	}
 	cmd.RunE = run(func(cmd *cobra.Command, _ []string) error {
@@ -83,7 +96,7 @@ func (f *serveFlags) check() error {
 	case !f.verify && f.policy+f.save != "":
 		return errors.New("--policy and --save-evidence are about what clients prove: add --verify")
 	case f.attester == "" && !f.verify:
-		return errors.New("there is nothing to attest: give --attester simulated, --verify, or both")
+		return errors.New("there is nothing to attest: give --attester PLATFORM, --verify, or both")
 	case len(f.names) > 0 && strings.Contains(f.attester, platform.TPM):
 		return errors.New("--name comes too late for a TPM, whose certificate is there: give it to expat tpm enroll")
 	case f.duration < 0 || f.connections < 0:

@@ -17,8 +17,11 @@ func newTPM() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tpm",
 		Short: "Prepare a TPM for expat serve and expat connect",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Long: `tpm has the commands that prepare a TPM 2.0, of the machine or in software, for
+--attester tpm. docs/evidence/tpm.md shows them from the start, and says what a TPM
+proves and what not.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newEnroll())
 	return cmd
@@ -49,8 +52,11 @@ TPM alone.
 
 The PCRs of this moment become the TEST reference values, in DIR/tpm-SIDE/reference.json:
 by them, and by the CA for attestation keys, the other side judges this one. They are
-as good as the machine is now. Without --side the TPM is enrolled for both sides.`,
-		Example: `  expat tpm enroll --state /tmp/expat --ek-root maker-root.pem
+as good as the machine is now. Without --side the TPM is enrolled for both sides.
+
+Nothing is overwritten: to enrol again remove DIR/tpm-SIDE. The certificates last 90
+days.`,
+		Example: `  expat tpm enroll --state /tmp/expat --ek-root maker-root.pem --ek-intermediate maker-ca.pem
   expat serve --state /tmp/expat --attester tpm --listen 127.0.0.1:4433`,
 		Args: cobra.NoArgs,
 	}

@@ -9,9 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/expat-go/expat/cmd/expat/internal/platform"
+	"github.com/expat-go/expat/evidence/tpm"
 )
 
 // State is what a check found.
@@ -41,8 +41,9 @@ type Report struct {
 // Options say where to look. The zero Options are for this machine.
 type Options struct {
 	Root     string                                    // of the file system; "": /
+	TPM      string                                    // address, as of platform.OpenTPM; "": the device of the kernel
 	LookPath func(string) (string, error)              // nil: [exec.LookPath]
-	OpenTPM  func(ctx context.Context, p string) error // nil: asks the TPM at a path
+	OpenTPM  func(ctx context.Context, p string) error // nil: asks the TPM at an address
 	// Open opens a file or device. Nil: [os.OpenFile].
 	Open func(path string, flag int) (*os.File, error)
 	// MakeEntry makes an entry in a directory of configfs. Nil: makes a directory.
@@ -67,9 +68,6 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// patience is how long a TPM may take to answer.
-const patience = 10 * time.Second
-
 // Paths, below the root.
 const (
 	tpmDevice = "dev/tpmrm0"
@@ -82,18 +80,18 @@ const (
 // Run looks. What is absent is a finding, never an error.
 func Run(ctx context.Context, o Options) *Report {
 	o.setDefaults()
-	tpm, provider := o.tpm(ctx), o.tsm()
+	machine, provider := o.tpm(ctx), o.tsm()
 	r := &Report{
 		Attesters: []string{platform.Simulated},
 		Findings: []*Finding{
 			{Name: "simulated TEE", State: OK, Detail: "needs nothing; protects nothing"},
-			tpm, provider.finding,
+			machine, provider.finding,
 			o.device("SEV-SNP guest", sevGuest, "in a guest of AMD SEV-SNP: load the module sev-guest; elsewhere there is none"),
 			o.device("TDX guest", tdxGuest, "in a trust domain of Intel TDX: load the module tdx_guest; elsewhere there is none"),
 			o.software(),
 		},
 	}
-	if tpm.State == OK {
+	if machine.State == OK {
 		r.Attesters = append(r.Attesters, platform.TPM)
 	}
 	if provider.finding.State == OK {
@@ -102,8 +100,8 @@ func Run(ctx context.Context, o Options) *Report {
 	return r
 }
 
-func openTPM(ctx context.Context, path string) error {
-	t, err := platform.OpenTPM(ctx, path)
+func openTPM(ctx context.Context, address string) error {
+	t, err := platform.OpenTPM(ctx, address)
 	if err != nil {
 		return err
 	}
@@ -113,11 +111,14 @@ func openTPM(ctx context.Context, path string) error {
 
 func (o Options) path(p string) string { return filepath.Join(o.Root, p) }
 
-// tpm asks the TPM for its endorsement key, which enrolment needs.
+// tpm looks for the TPM of the machine, or for the one that is named.
 func (o Options) tpm(ctx context.Context) *Finding {
-	f := &Finding{Name: "TPM 2.0", State: OK, Detail: "/" + tpmDevice + " answers, with a certified endorsement key"}
+	if o.TPM != "" {
+		return o.askTPM(ctx, o.TPM, o.TPM)
+	}
+	f := &Finding{Name: "TPM 2.0"}
 	if _, err := os.Stat(o.path(tpmDevice)); err != nil {
-		f.State, f.Detail, f.Do = Missing, "no /"+tpmDevice, "switch the TPM on in the firmware, or give a TPM in software by --tpm unix:PATH"
+		f.State, f.Detail, f.Do = Missing, "no /"+tpmDevice, "switch the TPM on in the firmware, or name a TPM in software with --tpm unix:PATH"
 		if _, err := os.Stat(o.path(tpmRaw)); err == nil {
 			f.State, f.Detail, f.Do = Blocked, "/"+tpmRaw+" without a resource manager", "is it a TPM 1.2? expat needs 2.0"
 		}
@@ -130,10 +131,18 @@ func (o Options) tpm(ctx context.Context) *Finding {
 		}
 		return f
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err := o.OpenTPM(ctx, o.path(tpmDevice)); err != nil {
-		f.State, f.Detail, f.Do = Blocked, "/"+tpmDevice+": "+err.Error(), "without an endorsement key that its maker certified expat tpm enroll does not work"
+	return o.askTPM(ctx, "/"+tpmDevice, o.path(tpmDevice))
+}
+
+// askTPM asks a TPM for its endorsement key, which enrolment needs.
+func (o Options) askTPM(ctx context.Context, name, address string) *Finding {
+	f := &Finding{Name: "TPM 2.0", State: OK, Detail: name + " answers, with a certified endorsement key"}
+	err := o.OpenTPM(ctx, address)
+	switch {
+	case errors.Is(err, tpm.ErrNoEK):
+		f.State, f.Detail, f.Do = Blocked, name+": "+err.Error(), "without an endorsement key that its maker certified expat tpm enroll does not work"
+	case err != nil:
+		f.State, f.Detail, f.Do = Blocked, name+": "+err.Error(), "start it there, end what uses it, or name another with --tpm"
 	}
 	return f
 }

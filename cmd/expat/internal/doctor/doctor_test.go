@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/expat-go/expat/evidence/tpm"
 )
 
 func all(string) (string, error)                  { return "/bin/x", nil }
@@ -67,6 +69,19 @@ func TestTPM(t *testing.T) {
 	require.Equal(t, []string{"simulated"}, r.Attesters)
 	require.Equal(t, Blocked, find(t, r, "TPM 2.0").State)
 	require.Equal(t, "/dev/tpmrm0: it is silent", find(t, r, "TPM 2.0").Detail)
+
+	r = Run(context.Background(), Options{Root: root, LookPath: all, OpenTPM: func(context.Context, string) error { return tpm.ErrNoEK }})
+	require.Contains(t, find(t, r, "TPM 2.0").Do, "expat tpm enroll does not work")
+
+	// Another than the machine's can be named.
+	for address, open := range map[string]func(context.Context, string) error{"unix:good": answers, "unix:bad": doesNotAnswer} {
+		r = Run(context.Background(), Options{Root: machine(t), TPM: address, LookPath: all, OpenTPM: func(ctx context.Context, at string) error {
+			require.Equal(t, address, at)
+			return open(ctx, at)
+		}})
+		require.Contains(t, find(t, r, "TPM 2.0").Detail, address)
+		require.Equal(t, address == "unix:good", len(r.Attesters) == 2)
+	}
 
 	// A file is no TPM: nothing hangs, and nothing is claimed.
 	r = Run(context.Background(), Options{Root: root, LookPath: all})

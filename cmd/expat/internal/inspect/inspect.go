@@ -26,7 +26,7 @@ var ErrUnknown = errors.New("it is none of: an authenticator request or an authe
 	"Evidence of a simulated TEE (COSE_Sign1) or of a TPM, an SEV-SNP report, a TDX quote; in binary, hex or base64; is it whole?")
 
 // ErrSize: the input is empty or too large.
-var ErrSize = errors.New("it is not 1 to 262144 bytes")
+var ErrSize = errors.New("it is not 1 to 262144 bytes; give one message, whole and alone")
 
 // MalformedError: the input begins as something that is known and is not of its form.
 // It is also [ErrUnknown].

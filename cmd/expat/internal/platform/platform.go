@@ -123,5 +123,5 @@ func Judge(path, platform string, other state.Side) (attestation.Verifier, error
 		}
 		return reference.Verifier("tpm-"+string(other)+" reference", root)
 	}
-	return nil, fmt.Errorf("%w: there are no reference values for %q: this command judges simulated and tpm; for others use package verifier", state.ErrState, platform)
+	return nil, fmt.Errorf("%w: there are no reference values for %q: this command judges simulated and tpm by --expect; judge others by a policy file, --policy FILE", state.ErrState, platform)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmd/expat/internal/state"
@@ -25,18 +26,28 @@ func ParseTPM(address string) (tpm.Opener, error) {
 	return tpm.Address(address)
 }
 
+// patience is how long a TPM may take to give its first answer. One in software takes
+// connections while it serves another program, and says nothing.
+const patience = 10 * time.Second
+
+var errSilent = fmt.Errorf("it takes the connection and does not answer for %v", patience)
+
 // OpenTPM opens the TPM at an address. The error wraps [ErrDevice].
 func OpenTPM(ctx context.Context, address string) (*tpm.TPM, error) {
 	opener, err := ParseTPM(address)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errSilent)
+	defer cancel()
 	t, err := tpm.Open(ctx, tpm.Options{Open: opener})
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && address == DefaultTPM:
 		return nil, fmt.Errorf("%w: open TPM: this machine has no %s; switch the TPM on in its firmware, or name another with --tpm", ErrDevice, address)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%w: open TPM: %w; may this user use it? on most systems that takes the group tss", ErrDevice, err)
+	case errors.Is(err, errSilent):
+		return nil, fmt.Errorf("%w: open TPM %s: %w; is another program using it? a TPM in software serves one at a time", ErrDevice, address, err)
 	case err != nil:
 		return nil, fmt.Errorf("%w: open TPM %s: %w; is it running there, and not in use by another program?", ErrDevice, address, err)
 	}
