@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"verifier/remote":           {"attestation", "cmw", "verifier/ear"},
 	"verifier/service":          {"attestation", "cmw", "internal/bounded", "verifier/ear"},
 	"internal/veraisonfake":     {},
+	"internal/soak":             {},
 	"internal/vectors":          {"attestation", "authenticator", "cmw", "evidence", "evidence/simulated", "internal/wire"},
 	"internal/bounded":          {},
 	"internal/detcbor":          {},
