@@ -98,10 +98,10 @@ func reasonOf(err error) (side, reason string) {
 	switch {
 	case !errors.As(err, &e):
 		return string(expat.Local), "upstream"
+	case e.Stage == expat.StageNegotiate, errors.Is(err, expat.ErrNegotiation):
+		return string(e.Side), "negotiation"
 	case e.Stage == expat.StageTLS:
 		return string(e.Side), "tls"
-	case e.Stage == expat.StageNegotiate:
-		return string(e.Side), "negotiation"
 	case e.Stage == expat.StageConfig:
 		return string(e.Side), "config"
 	case e.Alert > expat.AlertProtocol:
