@@ -246,3 +246,34 @@ func TestFetch(t *testing.T) {
 		}
 	}
 }
+
+// asked is a network that must not be used.
+type asked struct{ addresses []string }
+
+func (a *asked) RoundTrip(r *http.Request) (*http.Response, error) {
+	a.addresses = append(a.addresses, r.URL.String())
+	return nil, errors.New("not this one")
+}
+
+// TestFetchForNobody: what is no quote of a platform of the vendor makes nobody ask.
+func TestFetchForNobody(t *testing.T) {
+	t.Parallel()
+	f, foreign := newIntel(t), newIntel(t)
+	q := f.quote(t, make([]byte, 64))
+	network := new(asked)
+	x := extractor(t, Options{FetchFromIntel: fetch.New(fetch.Options{Transport: network})})
+	for name, c := range map[string]struct {
+		quote []byte
+		want  error
+	}{
+		"foreign platform": {foreign.quote(t, make([]byte, 64)), ErrForeignRoot},
+		"changed":          {changed(q, headerSize+136), errSignature},
+	} {
+		_, err := f.extract(t, x, encoded(t, c.quote, nil))
+		require.ErrorIs(t, err, c.want, name)
+	}
+	require.Empty(t, network.addresses)
+	_, err := f.extract(t, x, encoded(t, q, nil))
+	require.ErrorIs(t, err, fetch.ErrFetch)
+	require.Len(t, network.addresses, 1)
+}

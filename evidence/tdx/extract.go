@@ -118,7 +118,7 @@ func (x *Extractor) Extract(ctx context.Context, mediaType string, value []byte,
 	if now.IsZero() { // crypto/x509 would take the time of day
 		return nil, untrusted("certificate chain", errors.New("the time is not known"))
 	}
-	c, err := x.find(ctx, p, m.Collateral)
+	c, err := x.find(ctx, p, m.Collateral, roots, now)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ func (x *Extractor) Extract(ctx context.Context, mediaType string, value []byte,
 }
 
 // find chooses the collateral, nil if there is none and none is needed.
-func (x *Extractor) find(ctx context.Context, p *parsed, sent *Collateral) (*collateral, error) {
+func (x *Extractor) find(ctx context.Context, p *parsed, sent *Collateral, roots *x509.CertPool, now time.Time) (*collateral, error) {
 	if c := x.collateral[hex.EncodeToString(p.fmspc)]; c != nil {
 		return c, nil
 	}
@@ -143,6 +143,10 @@ func (x *Extractor) find(ctx context.Context, p *parsed, sent *Collateral) (*col
 		return c, nil
 	}
 	if x.fetch != nil {
+		// Only who has a platform of Intel's can make us ask.
+		if err := x.verify(p, nil, roots, now); err != nil {
+			return nil, err
+		}
 		return x.fetchCollateral(ctx, hex.EncodeToString(p.fmspc))
 	}
 	if x.unknownTCB {
