@@ -39,7 +39,7 @@ expat policy explain.`,
 		for _, name := range roots {
 			certs, err := state.ReadCertificates(name)
 			if err != nil {
-				return err
+				return usage(cmd, fmt.Errorf("--root %w", err))
 			}
 			o.Roots = append(o.Roots, certs...)
 		}

@@ -107,14 +107,14 @@ func (f *enrollFlags) options() ([]platform.EnrollOptions, error) {
 	for _, name := range f.roots {
 		certs, err := state.ReadCertificates(name)
 		if err != nil {
-			return nil, err
+			return nil, wrong(fmt.Errorf("--ek-root %w", err))
 		}
 		o.EKRoots = append(o.EKRoots, certs...)
 	}
 	for _, name := range f.intermediates {
 		certs, err := state.ReadCertificates(name)
 		if err != nil {
-			return nil, err
+			return nil, wrong(fmt.Errorf("--ek-intermediate %w", err))
 		}
 		o.EKIntermediates = append(o.EKIntermediates, certs...)
 	}

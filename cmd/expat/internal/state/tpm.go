@@ -259,8 +259,7 @@ func ParseCertificates(b []byte) ([]*x509.Certificate, error) {
 	return out, nil
 }
 
-// ReadCertificates reads a file of certificates in PEM, at most 64 KiB. The error
-// wraps [ErrState].
+// ReadCertificates reads a file of certificates in PEM, at most 64 KiB.
 func ReadCertificates(path string) ([]*x509.Certificate, error) {
 	b, err := dir(filepath.Dir(path)).read(filepath.Base(path))
 	if err == nil {
@@ -269,7 +268,7 @@ func ReadCertificates(path string) ([]*x509.Certificate, error) {
 			return certs, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: %s cannot be used: %w; give a file of certificates in PEM", ErrState, path, err)
+	return nil, fmt.Errorf("%s cannot be used: %w; give a file of certificates in PEM", path, err)
 }
 
 // Authority is the CA in the form that enrolment takes.
