@@ -35,11 +35,22 @@ func meets(r *attestation.Result, demands []Demand) error {
 		}
 	}
 	for _, demand := range demands {
-		if err := demand(r); err != nil {
+		if err := judge(demand, r); err != nil {
 			return fmt.Errorf("%w: %w", ErrDemand, err)
 		}
 	}
 	return nil
+}
+
+// judge calls a Demand. One that panics over what a peer claims is not met: gRPC
+// recovers nothing, and the process would end.
+func judge(demand Demand, r *attestation.Result) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("it panicked: %v", p)
+		}
+	}()
+	return demand(r)
 }
 
 // RequireServer returns what makes a call go only to a server whose verdict meets

@@ -60,6 +60,7 @@ func TestGuard(t *testing.T) {
 		"other claim":      {[]Demand{is("alice"), is("carol")}, ErrDemand},
 		"own demand":       {[]Demand{never}, errDemanded},
 		"no such tier":     {[]Demand{Tier(attestation.TierNone)}, ErrDemand},
+		"panics":           {[]Demand{func(*attestation.Result) error { panic("no such claim") }}, ErrDemand},
 		"nil":              {[]Demand{nil}, ErrConfig},
 		"good, and nil":    {[]Demand{is("alice"), nil}, ErrConfig},
 		"environment":      {[]Demand{Claim("else", "name", "alice")}, ErrDemand},

@@ -227,6 +227,21 @@ func TestGracefulStop(t *testing.T) {
 	})
 }
 
+// A client that says nothing holds up the end of a server no longer than a handshake
+// may take.
+func TestStopDuringHandshake(t *testing.T) {
+	t.Parallel()
+	_, sc := configs()
+	sc.Timeout = 500 * time.Millisecond
+	s, addr := serve(t, sc, nil)
+	silent, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer silent.Close()
+	before := time.Now()
+	s.GracefulStop()
+	require.Less(t, time.Since(before), 5*time.Second)
+}
+
 // slow notes how many of its calls run at a time.
 type slow struct {
 	*toy
