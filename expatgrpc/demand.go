@@ -47,7 +47,7 @@ func meets(r *attestation.Result, demands []Demand) error {
 func judge(demand Demand, r *attestation.Result) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("it panicked: %v", p)
+			err = fmt.Errorf("it panicked with a %T", p) // whose text could repeat what it was shown
 		}
 	}()
 	return demand(r)

@@ -200,7 +200,7 @@ func TestNoPeer(t *testing.T) {
 func TestVerdictRunsOut(t *testing.T) {
 	t.Parallel()
 	cc, sc := configs()
-	cc.Verifier = &toy{lifetime: time.Second}
+	cc.Verifier = &toy{lifetime: 2 * time.Second}
 	_, addr := serve(t, sc, nil, open().ServerOptions()...)
 	ch := dial(t, cc, addr)
 	s := begin(t, t.Context(), ch)
