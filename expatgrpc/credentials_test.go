@@ -139,7 +139,9 @@ func TestServerName(t *testing.T) {
 	bad("OverrideServerName", changed, addr)
 	require.NoError(t, changed.OverrideServerName("bob.test"))
 	require.Equal(t, "tls", original.Info().SecurityProtocol)
+	require.Empty(t, cc.TLS.NextProtos, "the user's Config is not modified")
 	good("OverrideServerName", changed, addr)
+	require.Empty(t, original.(*creds).client.TLS.ServerName, "a clone is another one")
 	good("unchanged by its clone", original, addr)
 
 	cc.TLS.ServerName = "bob.test"
