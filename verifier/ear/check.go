@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/expat-go/expat/attestation"
@@ -190,13 +191,35 @@ func (c *Checker) checkTiers(t *claims) error {
 	for _, s := range t.submodules {
 		got := tier(s.Status, s.Vector)
 		if got != attestation.TierAffirming && (got != attestation.TierWarning || !c.o.AcceptWarning) {
-			failed = append(failed, fmt.Errorf("%w: submodule %.100q is %v", ErrTier, s.Environment, got))
+			failed = append(failed, fmt.Errorf("%w: submodule %.100q is %v%s", ErrTier, s.Environment, got, against(s.Vector)))
 		}
 	}
 	if failed == nil {
 		return nil
 	}
 	return &attestation.RejectedError{Appraisals: t.appraisals(), Err: errors.Join(failed...)}
+}
+
+// against names the trust claims (draft-ietf-rats-ar4si, Section 2.3) that do not
+// affirm: all that an EAR tells of the checks that failed.
+func against(v attestation.TrustVector) string {
+	var text []string
+	for _, c := range []struct {
+		name  string
+		claim attestation.TrustClaim
+	}{
+		{"instance-identity", v.InstanceIdentity}, {"configuration", v.Configuration},
+		{"executables", v.Executables}, {"file-system", v.FileSystem}, {"hardware", v.Hardware},
+		{"runtime-opaque", v.RuntimeOpaque}, {"storage-opaque", v.StorageOpaque}, {"sourced-data", v.SourcedData},
+	} {
+		if t := c.claim.Tier(); t == attestation.TierWarning || t == attestation.TierContraindicated {
+			text = append(text, fmt.Sprintf("%s is %d", c.name, c.claim))
+		}
+	}
+	if text == nil {
+		return ""
+	}
+	return " (" + strings.Join(text, ", ") + ")"
 }
 
 func (t *claims) appraisals() []attestation.Appraisal {

@@ -118,6 +118,7 @@ func (f *connectFlags) connect(ctx context.Context, addr string, input io.Reader
 		return err
 	}
 	defer own.Close()
+	defer judge.Close()
 	v := &visit{Address: addr}
 	conn, err := expat.Dial(ctx, "tcp", addr, cfg)
 	if saved := judge.saveEvidence(f.save); err == nil {

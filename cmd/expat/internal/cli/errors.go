@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -22,7 +23,10 @@ import (
 	"github.com/expat-go/expat/cmd/expat/internal/state"
 	"github.com/expat-go/expat/evidence/tpm"
 	"github.com/expat-go/expat/verifier"
+	"github.com/expat-go/expat/verifier/ear"
+	"github.com/expat-go/expat/verifier/passport"
 	"github.com/expat-go/expat/verifier/policy"
+	"github.com/expat-go/expat/verifier/remote"
 )
 
 // Exit codes.
@@ -47,7 +51,7 @@ func explain(err error) (string, int) {
 	var text string
 	code := exitNetwork
 	switch {
-	case errors.Is(err, errUsage), errors.Is(err, state.ErrState), errors.Is(err, policy.ErrFile):
+	case errors.Is(err, errUsage), errors.Is(err, state.ErrState), errors.Is(err, policy.ErrFile), errors.Is(err, platform.ErrElsewhere):
 		text, code = err.Error(), exitUsage
 	case errors.Is(err, platform.ErrNotTrusted):
 		text, code = err.Error(), exitRefused
@@ -74,6 +78,9 @@ func explain(err error) (string, int) {
 func refusal(e *expat.Error) bool {
 	if e.Stage == expat.StageTLS || e.Stage == expat.StageNegotiate {
 		return false
+	}
+	if errors.Is(e.Err, passport.ErrSource) && errors.Is(e.Err, attestation.ErrRejected) {
+		return true // our own Evidence, by the verifier that was to vouch for it
 	}
 	switch e.Alert {
 	case expat.AlertWrongConnection, expat.AlertCertificate, expat.AlertAttestationRequired,
@@ -119,6 +126,15 @@ var advices = []struct {
 	{is(verifier.ErrLeafUnknown), "it showed a platform that is not expected; name it in --expect a+b"},
 	{is(verifier.ErrLeafDoubled), "it showed one thing in two places; trust nothing it says"},
 	{is(verifier.ErrLeafBinding), "part of its Evidence was made for another connection or key; someone may stand between you"},
+	{isOwn(ear.ErrTier), "the verifier does not accept what we are; its log says why"},
+	{is(ear.ErrTier), "the verifier does not accept what it is; the verifier's log says why"},
+	{isAny(ear.ErrSignature, ear.ErrUnknownKey, ear.ErrKeySet), "are --verifier-keys those of the verifier that said so?"},
+	{is(ear.ErrIssuer), "is --verifier-issuer the name of the verifier that said so?"},
+	{is(ear.ErrExpired), "have it obtain a new passport; do the clocks agree?"},
+	{is(ear.ErrNonce), "its passport was issued for another connection: someone may stand between you, or it shows a cached one"},
+	{is(ear.ErrKey), "its passport is for another key; someone may stand between you"},
+	{isAny(remote.ErrUnreachable, remote.ErrOpen), "is the verifier running at that URL?"},
+	{isAny(remote.ErrRefused, remote.ErrProtocol), "is it expat verifier serve at that URL?"},
 	{is(attestation.ErrRejected), "it is not what the reference values name; change it or the reference values"},
 	{is(tpm.ErrGone), "does the TPM still run at the address of --tpm?"},
 	{is(tpm.ErrLockout), "the TPM refuses its keys after too many failures; wait, or reset it with the lockout authorization"},
@@ -127,7 +143,7 @@ var advices = []struct {
 	{is(tpm.ErrPCRsChange), "something extends the quoted PCRs all the time; enrol with other --pcrs"},
 	{is(attestation.ErrMediaType), "the two sides know no platform in common: give --expect or --policy for what the other side attests with"},
 	{is(expat.ErrNotAttested), "start the peer with --attester"},
-	{is(authenticator.ErrRefused), "the peer has nothing to show of what is asked for; start it with --attester, or name what it shows with --expect"},
+	{is(authenticator.ErrRefused), "the peer has nothing to show of what is asked for; start it with --attester, name what it shows with --expect, or start it with --passport where that is demanded"},
 	{is(attestation.ErrMissing), "start the peer with --attester"},
 	{isPeer(expat.AlertAttestationRequired), "the peer demands proof: give --attester, with the platform that it expects"},
 	{isPeer(expat.AlertAttestationRejected), "the peer does not accept what we are; its log says why"},
@@ -147,6 +163,17 @@ var advices = []struct {
 
 func is(target error) func(error) bool {
 	return func(err error) bool { return errors.Is(err, target) }
+}
+
+func isAny(targets ...error) func(error) bool {
+	return func(err error) bool {
+		return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
+	}
+}
+
+// isOwn is for what is wrong with this side's own passport.
+func isOwn(target error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, passport.ErrSource) && errors.Is(err, target) }
 }
 
 func isAs[T error](err error) bool {

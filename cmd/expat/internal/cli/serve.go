@@ -93,8 +93,8 @@ func (f *serveFlags) check() error {
 		return err
 	}
 	switch {
-	case !f.verify && f.policy+f.save != "":
-		return errors.New("--policy and --save-evidence are about what clients prove: add --verify")
+	case !f.verify && (f.policy+f.save != "" || f.elsewhere.judges()):
+		return errors.New("--policy, --verifier, --accept-passport and --save-evidence are about what clients prove: add --verify")
 	case f.attester == "" && !f.verify:
 		return errors.New("there is nothing to attest: give --attester PLATFORM, --verify, or both")
 	case len(f.names) > 0 && strings.Contains(f.attester, platform.TPM):
@@ -126,6 +126,7 @@ func (f *serveFlags) serve(ctx context.Context, stdout io.Writer, log *slog.Logg
 		return err
 	}
 	defer s.own.Close()
+	defer s.judge.Close()
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
 	if err != nil {
 		return err

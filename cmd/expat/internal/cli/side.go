@@ -25,6 +25,8 @@ type sideFlags struct {
 	json     bool
 	policy   string
 	save     string
+
+	elsewhere elsewhereFlags
 }
 
 func (f *sideFlags) add(cmd *cobra.Command) {
@@ -34,6 +36,7 @@ func (f *sideFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.expect, "expect", "", "judge the other side as this `PLATFORM`; default: as --attester, or simulated")
 	flags.StringVar(&f.policy, "policy", "", "judge the other side by this policy `FILE` instead of the reference values in --state")
 	flags.StringVar(&f.save, "save-evidence", "", "write the other side's Evidence to `FILE`, and what it is bound to to FILE.binding,\nfor expat policy explain and learn")
+	f.elsewhere.add(flags)
 	addTPM(cmd, &f.tpm)
 	flags.StringVar(&f.lie, "lie", "", "have the simulated attester tell a `LIE`, to see the other side refuse:\n"+lieNames())
 }
@@ -53,6 +56,9 @@ func (f *sideFlags) check() error {
 	}
 	if f.policy != "" && f.expect != "" {
 		return errors.New("--policy says what --expect says: give one of the two")
+	}
+	if err := f.elsewhere.check(f); err != nil {
+		return err
 	}
 	if f.expect == "" {
 		f.expect = f.attester
@@ -107,9 +113,13 @@ func (f *sideFlags) attest(ctx context.Context, side state.Side, names ...string
 	if err != nil {
 		return nil, err
 	}
-	return platform.Attest(ctx, platform.Options{
+	own, err := platform.Attest(ctx, platform.Options{
 		State: f.state, Platform: f.attester, Side: side, TPM: f.tpm, Names: names, Lies: lies,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return f.elsewhere.attester(ctx, own)
 }
 
 // judging is what judges the other side, and what goes with it.
@@ -117,15 +127,27 @@ type judging struct {
 	attestation.Verifier
 	reloading *policy.Reloading  // nil without --policy
 	recorder  *platform.Recorder // nil without --save-evidence
+	close     func() error       // nil without --verifier
+}
+
+// Close lets go of connections to a verifier elsewhere.
+func (j *judging) Close() error {
+	if j == nil || j.close == nil {
+		return nil
+	}
+	return j.close()
 }
 
 // judge makes what judges the other side; changed is told where the policy changes.
 func (f *sideFlags) judge(ctx context.Context, other state.Side, changed func(*policy.Policy, error)) (*judging, error) {
 	j := new(judging)
 	var err error
-	if f.policy == "" {
+	switch {
+	case f.elsewhere.judges():
+		err = f.elsewhere.judge(j, f.expect)
+	case f.policy == "":
 		j.Verifier, err = platform.Judge(f.state, f.expect, other)
-	} else {
+	default:
 		j.reloading, err = policy.NewReloading(ctx, f.policy, policy.ReloadOptions{Options: platform.PolicyOptions(), Changed: changed})
 		j.Verifier, err = j.reloading, policyError(f.policy, err)
 	}

@@ -57,6 +57,7 @@ func (f *traceFlags) trace(ctx context.Context, addr string, stdout io.Writer) e
 		return err
 	}
 	defer own.Close()
+	defer judge.Close()
 	p := picture.Page{Title: "Exchange with " + addr, Subtitle: "As this client saw it. What the server does by itself is not seen from here."}
 	conn, failure := expat.Dial(ctx, "tcp", addr, cfg)
 	if failure != nil {

@@ -82,7 +82,7 @@ protects nothing.`,
 	flags.StringVar(&f.expect, "expect", platform.Simulated, "with --state: judge attesters as this `PLATFORM`")
 	flags.StringVar(&f.side, "side", string(state.Server), "with --state: judge attesters as this `SIDE`, server or client")
 	flags.StringVar(&f.key, "key", "", "sign with the P-256 private key in `FILE` (PEM, PKCS #8)")
-	flags.StringVar(&f.issuer, "issuer", "expat-verifier", "`NAME` of this verifier in the results")
+	flags.StringVar(&f.issuer, "issuer", defaultIssuer, "`NAME` of this verifier in the results")
 	flags.StringVar(&f.audience, "audience", "", "`NAME` of those whom the results are for; default: everybody")
 	flags.DurationVar(&f.lifetime, "lifetime", 5*time.Minute, "how long a result holds, as a `TIME` such as 5m")
 	flags.IntVar(&f.appraisals, "max-appraisals", service.DefaultMaxInFlight, "at most `N` appraisals at a time; further ones are told to come again")
