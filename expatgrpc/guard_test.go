@@ -97,10 +97,11 @@ func TestGuard(t *testing.T) {
 // What is not listed is closed: to attested clients too, and whatever the guard is.
 func TestGuardClosed(t *testing.T) {
 	t.Parallel()
-	methods := Methods{unary: nil}
+	demands := []Demand{is("alice")}
+	methods := Methods{unary: demands}
 	g, d := Require(methods), new(denials)
 	g.Denied = d.note
-	methods[stream] = nil // too late
+	methods[stream], demands[0] = nil, never // too late
 	cc, sc := configs()
 	_, addr := serve(t, sc, nil, g.ServerOptions()...)
 	ch := dial(t, cc, addr)
