@@ -76,7 +76,7 @@ func TestTierComesWithAppraisals(t *testing.T) {
 	require.True(t, errors.As(err, &rejected))
 	bad.Status = attestation.TierContraindicated
 	require.Equal(t, []attestation.Appraisal{bad, affirming("tee")}, rejected.Appraisals)
-	require.EqualError(t, err, `attestation rejected: the EAR does not affirm: submodule "bad" is contraindicated`)
+	require.EqualError(t, err, `attestation rejected: the EAR does not affirm: submodule "bad" is contraindicated (configuration is 96)`)
 }
 
 func TestNewCheckerMisuse(t *testing.T) {

@@ -15,7 +15,6 @@ import (
 	"github.com/expat-go/expat/cmd/expat/internal/appraise"
 	"github.com/expat-go/expat/verifier/ear"
 	"github.com/expat-go/expat/verifier/passport"
-	"github.com/expat-go/expat/verifier/policy/platforms"
 	"github.com/expat-go/expat/verifier/remote"
 )
 
@@ -166,7 +165,7 @@ func mediaTypes(name string) ([]string, error) {
 		return nil, err
 	}
 	var types []string
-	for _, p := range platforms.All() {
+	for _, p := range PolicyOptions().Platforms {
 		if slices.Contains(parts, p.Name) {
 			types = append(types, p.MediaTypes...)
 		}
