@@ -73,14 +73,17 @@ func TestIdleFleet(t *testing.T) {
 	requireGoroutines(t, goroutines)
 }
 
-// openFleet opens connections, a few at a time. Both ends of each are returned.
+// openFleet opens connections, a few at a time and spread over one interval, as
+// those of a fleet that has been up for long are. Both ends of each are returned.
 func openFleet(t testing.TB, cc, sc *expat.Config, n int) []*expat.Conn {
 	t.Helper()
 	out := make([]*expat.Conn, 2*n)
 	errs := make([]error, n)
 	places := make(chan struct{}, 2*runtime.NumCPU())
 	var wg sync.WaitGroup
+	start := time.Now()
 	for i := range n {
+		time.Sleep(time.Until(start.Add(*idleEvery * time.Duration(i) / time.Duration(n))))
 		places <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-places }()

@@ -59,6 +59,7 @@ type worker struct {
 	addr   string
 	ended  chan error       // of the server's end, when it is over
 	conns  chan *expat.Conn // the server's end, when it is open
+	denied atomic.Int64     // exchanges that ran into a deadline, on either side
 }
 
 func newWorker(t testing.TB, h *house, figs *figures) *worker {
@@ -68,6 +69,11 @@ func newWorker(t testing.TB, h *house, figs *figures) *worker {
 		s.cfg = h.config(s.party, every)
 		s.cfg.BeforeReattest = func(*expat.Conn) { s.began.Store(time.Now().UnixNano()) }
 		s.cfg.AfterReattest = func(_ *expat.Conn, r *attestation.Result, err error) { w.renewed(s, r, err) }
+	}
+	w.server.cfg.Refused = func(_ net.Addr, err error) {
+		if timedOut(err) {
+			w.denied.Add(1)
+		}
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -102,23 +108,26 @@ func (w *worker) renewed(s *side, r *attestation.Result, err error) {
 		w.figs.renewed.Add(1)
 	case errors.Is(err, attestation.ErrRejected):
 		s.rejected.Add(1)
+	case timedOut(err):
+		w.denied.Add(1)
 	}
 }
 
 // life is one connection, from dialling to its end.
 func (w *worker) life(ctx context.Context) {
+	denied := w.denied.Load()
 	c, err := expat.Dial(context.Background(), "tcp", w.addr, w.client.cfg)
 	if err != nil {
-		w.unexpected("a good connection was refused", err)
+		w.lost("a good connection was refused", err, denied)
 		return
 	}
 	defer c.Close()
 	w.figs.opened.Add(1)
 	s := <-w.conns
 	if err := w.talk(ctx, c, time.Now().Add(time.Duration(rand.Int64N(int64(3*time.Second))))); err != nil {
-		w.unexpected("a good connection ended", err)
 		_ = c.Close()
 		<-w.ended
+		w.lost("a good connection ended", err, denied)
 		return
 	}
 	switch rand.IntN(8) {
@@ -206,12 +215,20 @@ func (w *worker) mustEnd(c *expat.Conn, within time.Duration) {
 	}
 }
 
-// unexpected admits that a machine under load runs into deadlines, and nothing else.
-func (w *worker) unexpected(what string, err error) {
-	var e net.Error
-	if errors.As(err, &e) && e.Timeout() {
-		w.figs.slow.Add(1)
-		return
+// lost admits that a machine under load runs into deadlines, on either side, and
+// nothing else. denied is what was counted of that before.
+func (w *worker) lost(what string, err error, denied int64) {
+	for range 50 {
+		if timedOut(err) || w.denied.Load() > denied {
+			w.figs.slow.Add(1)
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 	w.t.Errorf("%s: %v", what, err)
+}
+
+func timedOut(err error) bool {
+	var e net.Error
+	return errors.As(err, &e) && e.Timeout()
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,8 +53,10 @@ func run(t *testing.T, h *house, figs *figures, length time.Duration) {
 				}
 			})
 		}
-		plain := plainServer(t, h)
-		wg.Go(func() { churn(t, ctx, h, plain, figs) })
+		churner := &worker{t: t, figs: figs}
+		plain := plainServer(t, h, &churner.denied)
+		cfg := h.config(h.newParty(t, "client.test"), 0)
+		wg.Go(func() { churner.churn(ctx, plain, cfg) })
 		wg.Go(func() { vandals(ctx, plain, figs) })
 		done := make(chan struct{})
 		go func() {
@@ -82,11 +85,15 @@ func report(ctx context.Context, t *testing.T, figs *figures) {
 }
 
 // plainServer echoes on connections without re-attestation.
-func plainServer(t *testing.T, h *house) (addr string) {
+func plainServer(t *testing.T, h *house, denied *atomic.Int64) (addr string) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	cfg := h.config(h.newParty(t, serverName), 0)
-	cfg.Timeout = time.Second // vandals say nothing
+	cfg.Refused = func(_ net.Addr, err error) {
+		if timedOut(err) {
+			denied.Add(1)
+		}
+	}
 	listener := expat.NewListener(ln, cfg)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -106,19 +113,18 @@ func plainServer(t *testing.T, h *house) (addr string) {
 }
 
 // churn opens and closes connections as fast as one client can.
-func churn(t *testing.T, ctx context.Context, h *house, addr string, figs *figures) {
-	w := &worker{t: t, figs: figs}
-	cfg := h.config(h.newParty(t, "client.test"), 0)
+func (w *worker) churn(ctx context.Context, addr string, cfg *expat.Config) {
 	for ; ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
+		denied := w.denied.Load()
 		c, err := expat.Dial(context.Background(), "tcp", addr, cfg)
 		if err != nil {
-			w.unexpected("a good connection was refused", err)
+			w.lost("a good connection was refused", err, denied)
 			continue
 		}
-		figs.opened.Add(1)
-		figs.plain.Add(1)
+		w.figs.opened.Add(1)
+		w.figs.plain.Add(1)
 		if err := w.talk(ctx, c, time.Now().Add(time.Millisecond)); err != nil {
-			w.unexpected("a good connection ended", err)
+			w.lost("a good connection ended", err, denied)
 		}
 		_ = c.Close()
 	}
