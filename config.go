@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -69,6 +70,15 @@ type Config struct {
 	// ClientFirst makes a server show its Evidence only after the client's was
 	// accepted. Servers with both Attester and Verifier only.
 	ClientFirst bool
+
+	// RootsForURI, if set, makes peers known by the URI in their certificate, such as
+	// a SPIFFE ID, in place of a server's DNS name. It is given the URI and returns the roots
+	// that may vouch for it; an error, no roots and the end of ctx refuse the
+	// peer. The path is validated as ever. It is asked for the certificate of the TLS
+	// handshake and for the authenticator's, on both sides, in place of TLS.RootCAs and
+	// TLS.ClientCAs, which must not be set. A leaf that has another number of URIs than
+	// one is refused, and so is a server whose two certificates have different ones.
+	RootsForURI func(ctx context.Context, name *url.URL) (*x509.CertPool, error)
 
 	// AttestedKeyOnly accepts an authenticator whose certificate no CA vouches
 	// for: the peer's name is then not proved, only that an acceptable
@@ -206,7 +216,7 @@ func (c *Config) build() (*prepared, error) {
 		p.now = time.Now
 	}
 	var err error
-	if p.roots == nil && c.Verifier != nil {
+	if p.roots == nil && c.Verifier != nil && c.RootsForURI == nil {
 		if p.roots, err = x509.SystemCertPool(); err != nil {
 			return nil, fmt.Errorf("TLS.RootCAs is nil and the system has no roots: %w", err)
 		}
@@ -248,10 +258,12 @@ func (c *Config) check() error {
 	bad(c.ClientFirst && (c.Attester == nil || c.Verifier == nil), "ClientFirst needs Attester and Verifier")
 	bad(len(c.PinnedServerKeys) > 0 && !c.AttestedKeyOnly, "PinnedServerKeys is for AttestedKeyOnly")
 	bad(c.AttestedKeyOnly && c.Verifier == nil, "AttestedKeyOnly without a Verifier trusts any key")
+	bad(c.AttestedKeyOnly && c.RootsForURI != nil, "RootsForURI has a CA prove a name, AttestedKeyOnly has none")
 	bad(c.AttestedKeyOnly && c.RequireOCSPStaple, "RequireOCSPStaple needs a CA, AttestedKeyOnly has none")
 	bad(c.Verifier == nil && (c.RequireSameLeaf || c.RequireOCSPStaple || c.CheckRevocation != nil || c.Nonce != nil),
 		"RequireSameLeaf, RequireOCSPStaple, CheckRevocation and Nonce need a Verifier: without one the peer shows no authenticator")
 	if c.TLS != nil {
+		bad(c.RootsForURI != nil && (c.TLS.RootCAs != nil || c.TLS.ClientCAs != nil), "set RootsForURI, or TLS.RootCAs and TLS.ClientCAs, not both")
 		bad(c.TLS.InsecureSkipVerify, "TLS.InsecureSkipVerify is refused; see AttestedKeyOnly")
 		bad(c.TLS.MinVersion > tls.VersionTLS13 || (c.TLS.MaxVersion != 0 && c.TLS.MaxVersion < tls.VersionTLS13), "TLS 1.3 must be allowed")
 		bad(c.Attester != nil && len(c.Identities) == 0 && c.GetIdentities == nil && len(c.TLS.Certificates) == 0 &&

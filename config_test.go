@@ -43,6 +43,10 @@ func TestConfigErrors(t *testing.T) {
 		{"GetIdentities would not be called: TLS names the certificate, and there is no Attester", func(c *Config) {
 			c.TLS.Certificates, c.GetIdentities = []tls.Certificate{w.server}, func(context.Context) ([]tls.Certificate, error) { return nil, nil }
 		}},
+		{"RootsForURI has a CA prove a name, AttestedKeyOnly has none", func(c *Config) {
+			c.TLS.RootCAs, c.AttestedKeyOnly, c.RootsForURI = nil, true, new(byName).roots
+		}},
+		{"set RootsForURI, or TLS.RootCAs and TLS.ClientCAs, not both", func(c *Config) { c.RootsForURI = new(byName).roots }},
 		{"set Identities or GetIdentities, not both", func(c *Config) {
 			c.Identities, c.GetIdentities = []tls.Certificate{w.server}, func(context.Context) ([]tls.Certificate, error) { return nil, nil }
 		}},
@@ -148,7 +152,7 @@ func TestConfigFields(t *testing.T) {
 	known := []string{
 		"TLS", "Attester", "Verifier", "Identities", "ClientFirst", "AttestedKeyOnly", "PinnedServerKeys",
 		"RequireSameLeaf", "RequireOCSPStaple", "CheckRevocation", "Nonce", "Profile", "Timeout", "VerifierTimeout",
-		"GetIdentities", "Reattest", "ReattestEvery", "AllowKeyChange", "BeforeReattest", "AfterReattest",
+		"RootsForURI", "GetIdentities", "Reattest", "ReattestEvery", "AllowKeyChange", "BeforeReattest", "AfterReattest",
 		"MaxAuthenticator", "MaxExchanges", "Refused", "Trace",
 		"once", "prepared", "err",
 	}

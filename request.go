@@ -22,8 +22,8 @@ import (
 func (x *exchange) newRequest(ctx context.Context) (*authenticator.Request, error) {
 	o := authenticator.RequestOptions{OCSP: true, Extensions: []authenticator.Extension{x.profile.Offer()}}
 	// A name guides a server that has several identities. One that no CA
-	// vouches for has no name.
-	if name := x.conn.serverName; x.role == authenticator.Client && !x.AttestedKeyOnly && net.ParseIP(name) == nil {
+	// vouches for has no name, one that a URI names no DNS name.
+	if name := x.conn.serverName; x.role == authenticator.Client && !x.AttestedKeyOnly && x.RootsForURI == nil && net.ParseIP(name) == nil {
 		o.ServerName = name
 	}
 	if x.Nonce != nil {
@@ -156,7 +156,7 @@ func (x *exchange) checkLeaf(peer *authenticator.Peer) error {
 // verifyChain is the X.509 validation of the authenticator's chain, which
 // attestation never replaces.
 func (x *exchange) verifyChain(ctx context.Context, c authenticator.Chain) error {
-	if err := x.verifyIssuer(c); err != nil {
+	if err := x.verifyIssuer(ctx, c); err != nil {
 		return err
 	}
 	if x.RequireOCSPStaple && c.OCSPStaple == nil {
@@ -169,13 +169,16 @@ func (x *exchange) verifyChain(ctx context.Context, c authenticator.Chain) error
 	return err
 }
 
-func (x *exchange) verifyIssuer(c authenticator.Chain) error {
+func (x *exchange) verifyIssuer(ctx context.Context, c authenticator.Chain) error {
 	if x.AttestedKeyOnly {
 		leaf, now := c.Certificates[0], x.now()
 		if now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
 			return fmt.Errorf("certificate is valid from %v to %v", leaf.NotBefore, leaf.NotAfter)
 		}
 		return nil
+	}
+	if x.RootsForURI != nil {
+		return x.verifyPeerURI(ctx, c)
 	}
 	if x.role == authenticator.Client {
 		if verified := x.handshakeChain(c); verified != nil {

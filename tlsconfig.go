@@ -30,6 +30,7 @@ func harden(c *tls.Config, names []string) *tls.Config {
 func (p *prepared) clientTLS(names []string) *tls.Config {
 	h := harden(p.TLS, names)
 	p.supplyClient(h)
+	p.clientByURI(h)
 	if len(p.PinnedServerKeys) > 0 {
 		verify := h.VerifyConnection
 		h.InsecureSkipVerify = true // the pin is compared in its place
@@ -88,7 +89,7 @@ func (c *Conn) readUnder(b []byte) (int, error) {
 // serverTLS is the configuration of a server. Its callbacks record on the Conn
 // which configuration and which certificate served it.
 func (p *prepared) serverTLS(names []string) *tls.Config {
-	h := p.recordCertificate(harden(p.TLS, names))
+	h := p.hardenServer(harden(p.TLS, names))
 	choose := p.TLS.GetConfigForClient
 	h.GetConfigForClient = func(info *tls.ClientHelloInfo) (*tls.Config, error) {
 		o, err := originOf(info)
@@ -105,7 +106,7 @@ func (p *prepared) serverTLS(names []string) *tls.Config {
 		}
 		// The names stay ours: what the two sides speak is not the
 		// callback's to change.
-		o.served = p.recordCertificate(harden(chosen, names))
+		o.served = p.hardenServer(harden(chosen, names))
 		return o.served, nil
 	}
 	return h
@@ -118,9 +119,11 @@ func isForeign(info *tls.ClientHelloInfo, names []string) bool {
 	return !slices.Contains(info.SupportedVersions, tls.VersionTLS13) || !slices.ContainsFunc(info.SupportedProtos, ours)
 }
 
-// recordCertificate makes GetCertificate remember what it returned.
-func (p *prepared) recordCertificate(h *tls.Config) *tls.Config {
+// hardenServer makes a server's configuration follow the Config, and GetCertificate
+// remember what it returned.
+func (p *prepared) hardenServer(h *tls.Config) *tls.Config {
 	p.supplyServer(h)
+	p.serverByURI(h)
 	if get := h.GetCertificate; get != nil {
 		h.GetCertificate = func(info *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			o, err := originOf(info)
