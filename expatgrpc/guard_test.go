@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"github.com/expat-go/expat"
 	"github.com/expat-go/expat/attestation"
 )
 
@@ -213,9 +212,8 @@ func TestVerdictRunsOut(t *testing.T) {
 
 	err = s.RecvMsg(new(wrapperspb.StringValue))
 	requireCode(t, err, codes.Unavailable)
-	require.ErrorContains(t, err, expat.ErrExpired.Error())
-	_, ok := PeerFrom(p)
-	require.False(t, ok)
+	// Either side may be the first to notice.
+	require.Eventually(t, func() bool { _, ok := PeerFrom(p); return !ok }, time.Second, time.Millisecond)
 	require.NotNil(t, first.Peer())
 
 	_, server, err := call(t, ch, grpc.WaitForReady(true))
