@@ -244,6 +244,10 @@ func TestTwoDevices(t *testing.T) {
 	require.Error(t, err, "no name")
 	_, err = ca.IssueTLS(tlsCA, good, 0, "a.test")
 	require.Error(t, err, "no lifetime")
+	otherUse, err := ca.options.Authority.issue(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "x"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), SubjectKeyId: ak.Name(),
+	}, ak.Public())
+	require.NoError(t, err)
 	for name, c := range map[string]struct {
 		change func(r *KeyRequest)
 		want   error
@@ -258,6 +262,7 @@ func TestTwoDevices(t *testing.T) {
 		"attestation key of another TPM": {func(r *KeyRequest) { r.AK, r.AKCertificate = theirAK.PublicArea(), theirChain[0].Raw }, evidence.ErrSignature},
 		"certificate of another TPM":     {func(r *KeyRequest) { r.AKCertificate = theirChain[0].Raw }, ErrTLSKey},
 		"certificate of another CA":      {func(r *KeyRequest) { r.AKCertificate = tlsCA.Certificate.Raw }, ErrTLSKey},
+		"certificate for another use":    {func(r *KeyRequest) { r.AKCertificate = otherUse.Raw }, ErrTLSKey},
 		"no certificate":                 {func(r *KeyRequest) { r.AKCertificate = nil }, ErrRequest},
 		"no certification":               {func(r *KeyRequest) { r.Certification = nil }, ErrRequest},
 		"attestation key not read":       {func(r *KeyRequest) { r.AK = nil }, ErrTLSKey},

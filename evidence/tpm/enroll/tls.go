@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/expat-go/expat/evidence/tpm"
@@ -110,7 +111,7 @@ func (c *CA) checkKeyRequest(r *KeyRequest, now time.Time) (*x509.CertificateReq
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
 	}
-	if !bytes.Equal(cert.SubjectKeyId, ak.Name) || cert.CheckSignatureFrom(c.options.Authority.Certificate) != nil ||
+	if !slices.ContainsFunc(cert.UnknownExtKeyUsage, tpm.OIDAKCertificate.Equal) || !bytes.Equal(cert.SubjectKeyId, ak.Name) || cert.CheckSignatureFrom(c.options.Authority.Certificate) != nil ||
 		now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
 		return nil, fmt.Errorf("%w: the attestation key has no certificate of this CA", ErrTLSKey)
 	}
