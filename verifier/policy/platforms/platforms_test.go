@@ -207,6 +207,7 @@ func TestLearn(t *testing.T) {
 		text, err := d.Marshal()
 		require.NoError(t, err)
 		require.Contains(t, string(text), c.want)
+		require.NotContains(t, string(text), "255", "the floor that finds the level out is no finding")
 		_, errs := parse(t.TempDir(), string(text))
 		require.Len(t, errs, 1, "%s\n%s", text, strings.Join(errs, "\n"))
 		_, errs = parse(t.TempDir(), strings.Replace(string(text), "draft: true", "draft: false", 1))
