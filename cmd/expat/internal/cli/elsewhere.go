@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/expat-go/expat/cmd/expat/internal/platform"
 )
@@ -21,7 +21,8 @@ type elsewhereFlags struct {
 
 const defaultIssuer = "expat-verifier"
 
-func (f *elsewhereFlags) add(flags *pflag.FlagSet) {
+func (f *elsewhereFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	flags.StringVar(&f.verifier, "verifier", "", "have the verifier at `URL` judge the Evidence of the other side")
 	flags.StringVar(&f.passport, "passport", "", "show the other side what the verifier at `URL` says of our Evidence (a passport),\nasked for each connection")
 	flags.BoolVar(&f.passportCached, "passport-cached", false, "with --passport: ask beforehand, and show on every connection what was said then")

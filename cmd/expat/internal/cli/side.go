@@ -36,7 +36,7 @@ func (f *sideFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.expect, "expect", "", "judge the other side as this `PLATFORM`; default: as --attester, or simulated")
 	flags.StringVar(&f.policy, "policy", "", "judge the other side by this policy `FILE` instead of the reference values in --state")
 	flags.StringVar(&f.save, "save-evidence", "", "write the other side's Evidence to `FILE`, and what it is bound to to FILE.binding,\nfor expat policy explain and learn")
-	f.elsewhere.add(flags)
+	f.elsewhere.add(cmd)
 	addTPM(cmd, &f.tpm)
 	flags.StringVar(&f.lie, "lie", "", "have the simulated attester tell a `LIE`, to see the other side refuse:\n"+lieNames())
 }
