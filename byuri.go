@@ -108,25 +108,33 @@ func (p *prepared) serverByURI(h *tls.Config) {
 	p.verifyHandshake(h, x509.ExtKeyUsageClientAuth)
 }
 
-// verifyPeerURI validates the chain of the peer's authenticator. A server must have
-// the name under which it showed itself in the TLS handshake.
+// verifyPeerURI validates the chain of the peer's authenticator. The peer keeps its
+// name: that of its authenticator before, and a server's of the TLS handshake.
 func (x *exchange) verifyPeerURI(ctx context.Context, c authenticator.Chain) error {
 	usage := x509.ExtKeyUsageClientAuth
+	var before *x509.Certificate
 	if x.role == authenticator.Client {
 		usage = x509.ExtKeyUsageServerAuth
+		before = x.tls.ConnectionState().PeerCertificates[0] // verifyHandshake saw to it
+	} else if x.peer != nil {
+		before = x.peer.Leaf()
 	}
 	verified, err := x.verifyURI(ctx, c.Certificates, usage)
 	if err != nil {
 		return err
 	}
-	if x.role == authenticator.Client {
-		before, err := uriOf(x.tls.ConnectionState().PeerCertificates[0]) // verifyHandshake saw to it
-		if err != nil {
+	if before != nil {
+		if err := sameURI(before, verified[0]); err != nil {
 			return err
-		}
-		if name := verified[0].URIs[0]; before.String() != name.String() {
-			return fmt.Errorf("the server is %v, and was %v in the TLS handshake", name, before)
 		}
 	}
 	return checkStaple(c, verified, x.now())
+}
+
+func sameURI(before, now *x509.Certificate) error {
+	was, err := uriOf(before)
+	if err == nil && was.String() != now.URIs[0].String() {
+		err = fmt.Errorf("the peer is %v now, and was %v before", now.URIs[0], was)
+	}
+	return err
 }

@@ -172,7 +172,7 @@ func TestRootsForURIRefuses(t *testing.T) {
 	sc.Identities = []tls.Certificate{uriLeaf(t, ca, bothUsages, clientURI)}
 	_, _, err, _ := connect(t, cc, sc)
 	requireFailure(t, err, StageValidate, AlertCertificate, Local, authenticator.ErrCertificate)
-	require.ErrorContains(t, err, "was spiffe://a.test/server in the TLS handshake")
+	require.ErrorContains(t, err, "the peer is spiffe://a.test/client now, and was spiffe://a.test/server before")
 	// A CA is no peer.
 	_, err = uriOf(ca.Root)
 	require.EqualError(t, err, "the peer's certificate is that of a CA")
@@ -199,4 +199,28 @@ func TestRootsForURIMisbehaves(t *testing.T) {
 		require.Error(t, theirs)
 		requireDead(t, c)
 	}
+}
+
+// A peer that is asked anew keeps its name, whatever else it may change.
+func TestRootsForURIAnew(t *testing.T) {
+	t.Parallel()
+	ca := newWorld(t).ca
+	for _, next := range []string{clientURI, serverURI} {
+		cc, sc := uriConfigs(t, ca)
+		cc.Reattest, sc.Reattest, sc.AllowKeyChange = true, true, true
+		certs := gives(cc.TLS.Certificates...)
+		cc.TLS.Certificates, cc.GetIdentities = nil, certs.get
+		_, s, err1, err2 := connect(t, cc, sc)
+		require.NoError(t, errors.Join(err1, err2))
+		certs.certs.Store(&[]tls.Certificate{uriLeaf(t, ca, bothUsages, next)})
+		_, err := s.Reattest(t.Context())
+		if next == clientURI {
+			require.NoError(t, err)
+			require.NoError(t, s.Close())
+			continue
+		}
+		requireFailure(t, err, StageValidate, AlertCertificate, Local, ErrReattest)
+		require.ErrorContains(t, err, "the peer is spiffe://a.test/server now, and was spiffe://a.test/client before")
+	}
+	require.EqualError(t, sameURI(ca.Root, ca.Root), "the peer's certificate is that of a CA")
 }

@@ -77,7 +77,7 @@ type Config struct {
 	// peer. The path is validated as ever. It is asked for the certificate of the TLS
 	// handshake and for the authenticator's, on both sides, in place of TLS.RootCAs and
 	// TLS.ClientCAs, which must not be set. A leaf that has another number of URIs than
-	// one is refused, and so is a server whose two certificates have different ones.
+	// one is refused, and so is a peer that changes its URI on a connection.
 	RootsForURI func(ctx context.Context, name *url.URL) (*x509.CertPool, error)
 
 	// AttestedKeyOnly accepts an authenticator whose certificate no CA vouches

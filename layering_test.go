@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"verifier/policy":           {"attestation", "cmw", "evidence", "verifier"},
 	"verifier/policy/platforms": {"evidence", "evidence/fetch", "evidence/sevsnp", "evidence/simulated", "evidence/tdx", "evidence/tpm", "verifier/policy"},
 	"expathttp":                 {".", "attestation"},
+	"expatspiffe":               {},
 	"rotate":                    {},
 	"expatgrpc":                 {".", "attestation", "cmw", "expathttp"},
 	"verifier/remote":           {"attestation", "cmw", "verifier/ear"},
