@@ -1,0 +1,81 @@
+package expatquic
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/expat-go/expat"
+)
+
+// ErrorCodeBase is the QUIC application error code of [expat.AlertAccepted], by
+// which a connection is closed in good order. The alerts follow it. None of
+// HTTP/3's codes, which share the space, is among them, nor one of those that
+// RFC 9114, Section 8.1, reserves.
+const ErrorCodeBase quic.ApplicationErrorCode = 0x78707400
+
+// maxAlert is the largest alert that has a code.
+const maxAlert expat.Alert = 0xff
+
+// ErrorCode is the QUIC application error code by which a connection is closed for
+// an alert.
+func ErrorCode(a expat.Alert) quic.ApplicationErrorCode {
+	if a > maxAlert {
+		a = expat.AlertProtocol // a report by the peer that we do not know
+	}
+	return ErrorCodeBase + quic.ApplicationErrorCode(a)
+}
+
+// AlertOf finds the alert for which a connection was closed in an error of the
+// connection or of one of its streams, and whether there is one. It is
+// [expat.AlertAccepted] if the connection was closed in good order.
+func AlertOf(err error) (expat.Alert, bool) {
+	var app *quic.ApplicationError
+	if !errors.As(err, &app) || app.ErrorCode < ErrorCodeBase || app.ErrorCode > ErrorCodeBase+quic.ApplicationErrorCode(maxAlert) {
+		return 0, false
+	}
+	return expat.Alert(app.ErrorCode - ErrorCodeBase), true
+}
+
+// The codes of the TLS alerts protocol_version and no_application_protocol in QUIC
+// (RFC 9001, Section 4.8).
+const (
+	codeProtocolVersion       quic.TransportErrorCode = 0x100 + 70
+	codeNoApplicationProtocol quic.TransportErrorCode = 0x100 + 120
+)
+
+// explainHandshake tells peers that do not speak expat/1 from other failures.
+func explainHandshake(err error) error {
+	var t *quic.TransportError
+	if errors.As(err, &t) && (t.ErrorCode == codeProtocolVersion || t.ErrorCode == codeNoApplicationProtocol) {
+		return fmt.Errorf("%w: %w", expat.ErrNegotiation, err)
+	}
+	return explain(err)
+}
+
+// explain puts errors of quic-go into the terms of [expat.Stream].
+func explain(err error) error {
+	var (
+		app       *quic.ApplicationError
+		transport *quic.TransportError
+		str       *quic.StreamError
+		reset     *quic.StatelessResetError
+		idle      *quic.IdleTimeoutError
+		handshake *quic.HandshakeTimeoutError
+	)
+	switch {
+	case errors.As(err, &app) && app.Remote:
+		err = fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
+		if a, ok := AlertOf(app); ok && a != expat.AlertAccepted {
+			err = &expat.PeerClosedError{Alert: a, Err: err}
+		}
+	case errors.As(err, &transport) && transport.Remote, errors.As(err, &str) && str.Remote, errors.As(err, &reset):
+		err = fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
+	case errors.As(err, &idle), errors.As(err, &handshake):
+		err = fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
+	}
+	return err
+}

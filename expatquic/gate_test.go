@@ -1,0 +1,297 @@
+package expatquic
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/authenticator"
+)
+
+// eager is a client whose QUIC connection the test uses before the exchange is done.
+func eager(t *testing.T, at *site, cfg *expat.Config) (*stream, <-chan error) {
+	t.Helper()
+	tlsConf, err := expat.StreamTLS(cfg, authenticator.Client)
+	require.NoError(t, err)
+	qc, err := quic.DialAddr(within(t), at.Addr().String(), tlsConf, fast())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = qc.CloseWithError(0, "") })
+	s := newStream(qc, func(context.Context) (*quic.Conn, error) { return qc, nil })
+	done := make(chan error, 1)
+	go func() { done <- expat.Client(s, cfg).HandshakeContext(context.Background()) }()
+	return s, done
+}
+
+// What arrives before the exchange is done is held, and handed out only if it ends
+// well. A peer that is open may send before the other side is: QUIC keeps no order
+// among streams.
+func TestEarlyStreamsAndDatagrams(t *testing.T) {
+	t.Parallel()
+	for name, refuse := range map[string]error{"accepted": nil, "refused": errors.New("no")} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, server := newWorld(t).configs(clientAttests)
+			v := &toy{entered: make(chan struct{}), release: make(chan struct{}), appraise: func() error { return refuse }}
+			server.Verifier = v
+			at := listen(t, server, fast())
+			accepted := at.accept()
+			s, done := eager(t, at, client)
+			wait(t, v.entered)
+			early, err := s.conn.OpenStreamSync(within(t))
+			require.NoError(t, err)
+			_, err = early.Write([]byte("early"))
+			require.NoError(t, err)
+			one, err := s.conn.OpenUniStream()
+			require.NoError(t, err)
+			_, err = one.Write([]byte("early"))
+			require.NoError(t, err)
+			require.NoError(t, s.conn.SendDatagram([]byte("early")))
+			select {
+			case <-accepted:
+				require.FailNow(t, "a connection was handed out that is not attested")
+			case <-time.After(200 * time.Millisecond):
+			}
+			close(v.release)
+			if refuse != nil {
+				requireFailure(t, wait(t, at.refused), expat.StageAppraise, expat.AlertAttestationRejected, expat.Local, refuse)
+				requireFailure(t, wait(t, done), expat.StageResult, expat.AlertAttestationRejected, expat.Peer, expat.ErrPeerAlert)
+				require.Empty(t, accepted)
+				_, err = early.Read(make([]byte, 1))
+				require.Error(t, err)
+				return
+			}
+			require.NoError(t, wait(t, done))
+			conn := wait(t, accepted)
+			in, err := conn.AcceptStream(within(t))
+			require.NoError(t, err)
+			require.Equal(t, early.StreamID(), in.StreamID(), "the exchange's stream is not the application's")
+			b := make([]byte, 5)
+			_, err = io.ReadFull(in, b)
+			require.NoError(t, err)
+			require.Equal(t, "early", string(b))
+			_, err = conn.AcceptUniStream(within(t))
+			require.NoError(t, err)
+			b, err = conn.ReceiveDatagram(within(t))
+			require.NoError(t, err)
+			require.Equal(t, "early", string(b))
+		})
+	}
+}
+
+// What a peer sends early is bounded by the flow control window.
+func TestEarlyDataIsBounded(t *testing.T) {
+	t.Parallel()
+	client, server := newWorld(t).configs(clientAttests)
+	v := &toy{entered: make(chan struct{}), release: make(chan struct{})}
+	server.Verifier = v
+	conf := fast()
+	conf.InitialConnectionReceiveWindow = 64 << 10
+	at := listen(t, server, conf)
+	accepted := at.accept()
+	s, done := eager(t, at, client)
+	wait(t, v.entered)
+	early, err := s.conn.OpenStreamSync(within(t))
+	require.NoError(t, err)
+	require.NoError(t, early.SetWriteDeadline(time.Now().Add(500*time.Millisecond)))
+	n, err := early.Write(make([]byte, 1<<20))
+	require.Error(t, err)
+	require.LessOrEqual(t, n, 64<<10+4<<10)
+	close(v.release)
+	require.NoError(t, wait(t, done))
+	require.NotNil(t, wait(t, accepted))
+}
+
+// plain is a QUIC server without attestation, whose tickets allow early data.
+func plain(t *testing.T, w *world, keys [32]byte, protocol string, serve func(*quic.Conn)) *quic.Listener {
+	t.Helper()
+	tlsConf := &tls.Config{Certificates: []tls.Certificate{w.server}, NextProtos: []string{protocol}}
+	tlsConf.SetSessionTicketKeys([][32]byte{keys})
+	ln, err := quic.ListenAddr("127.0.0.1:0", tlsConf, &quic.Config{Allow0RTT: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		for {
+			qc, err := ln.Accept(context.Background())
+			if err != nil {
+				return
+			}
+			serve(qc)
+		}
+	}()
+	return ln
+}
+
+// tickets is a session cache that tells when it has something.
+type tickets struct {
+	tls.ClientSessionCache
+	put chan struct{}
+}
+
+func (c *tickets) Put(key string, s *tls.ClientSessionState) {
+	c.ClientSessionCache.Put(key, s)
+	select {
+	case c.put <- struct{}{}:
+	default:
+	}
+}
+
+// E-2, A-6: a client with a good ticket offers early data. The server takes a full
+// handshake, hands nothing out, and gives no ticket.
+func TestServerRefuses0RTT(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, server := w.configs(serverAttests)
+	keys := [32]byte{1}
+	server.TLS.SetSessionTicketKeys([][32]byte{keys})
+	server.Timeout = time.Second
+	at := listen(t, server, fast())
+	accepted := at.accept()
+	other := plain(t, w, keys, "expat/1+toy", func(qc *quic.Conn) {
+		t.Cleanup(func() { _ = qc.CloseWithError(0, "") })
+	})
+	cache := &tickets{tls.NewLRUClientSessionCache(1), make(chan struct{}, 1)}
+	conf := &tls.Config{RootCAs: w.ca.Pool(), ServerName: "server.test", NextProtos: []string{"expat/1+toy"}, ClientSessionCache: cache}
+	first, err := quic.DialAddr(within(t), other.Addr().String(), conf, nil)
+	require.NoError(t, err)
+	wait(t, cache.put)
+	require.NoError(t, first.CloseWithError(0, ""))
+
+	control, err := quic.DialAddrEarly(within(t), other.Addr().String(), conf, nil)
+	require.NoError(t, err)
+	wait(t, control.HandshakeComplete())
+	require.True(t, control.ConnectionState().Used0RTT, "the ticket is good where early data is allowed")
+	wait(t, cache.put)
+	require.NoError(t, control.CloseWithError(0, ""))
+
+	early, err := quic.DialAddrEarly(within(t), at.Addr().String(), conf, nil)
+	require.NoError(t, err)
+	defer func() { _ = early.CloseWithError(0, "") }()
+	str, err := early.OpenStream()
+	if err == nil {
+		_, _ = str.Write([]byte("early data"))
+	}
+	wait(t, early.HandshakeComplete())
+	state := early.ConnectionState()
+	require.False(t, state.Used0RTT)
+	require.False(t, state.TLS.DidResume)
+	requireFailure(t, wait(t, at.refused), expat.StageHello, expat.AlertTimeout, expat.Local, context.DeadlineExceeded)
+	require.Empty(t, accepted)
+	require.Empty(t, cache.put, "the server sent a ticket")
+}
+
+// E-2, E-3: a client keeps no ticket, whatever its TLS configuration says, and so
+// neither resumes nor sends early data.
+func TestClientOffersNoResumption(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	states := make(chan quic.ConnectionState, 2)
+	ln := plain(t, w, [32]byte{1}, "expat/1+toy", func(qc *quic.Conn) {
+		<-qc.HandshakeComplete()
+		states <- qc.ConnectionState()
+		time.Sleep(100 * time.Millisecond) // for a ticket to arrive
+		_ = qc.CloseWithError(ErrorCode(expat.AlertRefused), "")
+	})
+	client, _ := w.configs(serverAttests)
+	client.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	for range 2 {
+		_, err := Dial(within(t), ln.Addr().String(), client, fast())
+		requireFailure(t, err, expat.StageHello, expat.AlertRefused, expat.Peer, expat.ErrPeerAlert)
+		state := wait(t, states)
+		require.False(t, state.Used0RTT)
+		require.False(t, state.TLS.DidResume)
+	}
+}
+
+// The name expat/1 cannot be negotiated away, by either side.
+func TestNegotiation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	client, server := w.configs(mutual)
+	ln := plain(t, w, [32]byte{1}, "toy", func(*quic.Conn) {})
+	_, err := Dial(within(t), ln.Addr().String(), client, fast())
+	requireFailure(t, err, expat.StageTLS, expat.AlertProtocol, expat.Local, expat.ErrNegotiation)
+
+	at := listen(t, server, fast())
+	accepted := at.accept()
+	_, err = quic.DialAddr(within(t), at.Addr().String(), &tls.Config{RootCAs: w.ca.Pool(), ServerName: "server.test", NextProtos: []string{"toy"}}, nil)
+	var alert *quic.TransportError
+	require.ErrorAs(t, err, &alert)
+	require.Equal(t, codeNoApplicationProtocol, alert.ErrorCode)
+	require.Empty(t, accepted)
+}
+
+// X.509 validation is as strict as with TCP: of the handshake's certificate, and of
+// the authenticator's.
+func TestCertificates(t *testing.T) {
+	t.Parallel()
+	w, stranger := newWorld(t), newWorld(t)
+	t.Run("handshake", func(t *testing.T) {
+		t.Parallel()
+		_, server := w.configs(serverAttests)
+		client, _ := stranger.configs(serverAttests)
+		at := listen(t, server, fast())
+		at.accept()
+		_, err := Dial(within(t), at.Addr().String(), client, fast())
+		var e *expat.Error
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, [2]any{expat.StageTLS, expat.AlertCertificate}, [2]any{e.Stage, e.Alert}, "%v", err)
+	})
+	t.Run("server's authenticator", func(t *testing.T) {
+		t.Parallel()
+		client, server := w.configs(serverAttests)
+		server.Identities = []tls.Certificate{stranger.server}
+		at := listen(t, server, fast())
+		at.accept()
+		_, err := Dial(within(t), at.Addr().String(), client, fast())
+		requireFailure(t, err, expat.StageValidate, expat.AlertCertificate, expat.Local, authenticator.ErrCertificate)
+		requireFailure(t, wait(t, at.refused), expat.StageResult, expat.AlertCertificate, expat.Peer, expat.ErrPeerAlert)
+	})
+	t.Run("client's authenticator", func(t *testing.T) {
+		t.Parallel()
+		client, server := w.configs(clientAttests)
+		client.Identities = []tls.Certificate{stranger.client}
+		at := listen(t, server, fast())
+		at.accept()
+		_, err := Dial(within(t), at.Addr().String(), client, fast())
+		requireFailure(t, err, expat.StageResult, expat.AlertCertificate, expat.Peer, expat.ErrPeerAlert)
+		requireFailure(t, wait(t, at.refused), expat.StageValidate, expat.AlertCertificate, expat.Local, authenticator.ErrCertificate)
+	})
+}
+
+// Refused appraisals show on both sides, and the connection is closed.
+func TestRefusedAppraisals(t *testing.T) {
+	t.Parallel()
+	no := errors.New("old firmware")
+	for _, direction := range []string{serverAttests, clientAttests} {
+		t.Run(direction, func(t *testing.T) {
+			t.Parallel()
+			client, server := newWorld(t).configs(mutual)
+			bad := &toy{appraise: func() error { return no }}
+			if direction == serverAttests {
+				client.Verifier = bad
+			} else {
+				server.Verifier = bad
+			}
+			at := listen(t, server, fast())
+			accepted := at.accept()
+			c, err := Dial(within(t), at.Addr().String(), client, fast())
+			require.Nil(t, c)
+			own, told := err, wait(t, at.refused)
+			if direction == clientAttests {
+				own, told = told, own
+			}
+			requireFailure(t, own, expat.StageAppraise, expat.AlertAttestationRejected, expat.Local, attestation.ErrRejected)
+			require.ErrorIs(t, own, no)
+			requireFailure(t, told, expat.StageResult, expat.AlertAttestationRejected, expat.Peer, expat.ErrPeerAlert)
+			require.Empty(t, accepted)
+		})
+	}
+}

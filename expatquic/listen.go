@@ -1,0 +1,165 @@
+package expatquic
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/authenticator"
+)
+
+// A Listener accepts attested connections on a UDP socket.
+type Listener struct {
+	attested net.Listener
+	sockets  *sockets
+}
+
+// Listen listens on addr, a UDP address. A nil quic.Config has quic-go's defaults;
+// the exchange's stream does not count towards MaxIncomingStreams. The limits of
+// [expat.NewListener] hold; it is told of connections that fail before the QUIC
+// handshake is complete neither in Refused nor otherwise: quic-go drops them.
+func Listen(addr string, cfg *expat.Config, conf *quic.Config) (*Listener, error) {
+	tlsConf, err := expat.StreamTLS(cfg, authenticator.Server)
+	if err != nil {
+		return nil, err
+	}
+	if conf, err = serverConfig(conf); err != nil {
+		return nil, configError(err)
+	}
+	udp, err := net.ResolveUDPAddr("udp", addr)
+	if err != nil {
+		return nil, err
+	}
+	pc, err := net.ListenUDP("udp", udp)
+	if err != nil {
+		return nil, err
+	}
+	s := &sockets{pc: pc, transport: &quic.Transport{Conn: pc, ConnContext: connContext}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if s.listener, err = s.transport.Listen(tlsConf, conf); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return &Listener{attested: expat.NewListener(s, cfg), sockets: s}, nil
+}
+
+// Accept waits for the next connection on which the exchange is done.
+func (l *Listener) Accept() (*Conn, error) {
+	nc, err := l.attested.Accept()
+	if err != nil {
+		return nil, err
+	}
+	conn := nc.(*expat.Conn)
+	c := &Conn{attested: conn, stream: conn.NetConn().(*stream)}
+	c.stream.Context().Value(holderKey{}).(*holder).conn.Store(c)
+	return c, nil
+}
+
+// Addr is the address of the socket.
+func (l *Listener) Addr() net.Addr { return l.sockets.Addr() }
+
+// Close closes the socket and with it all connections that were accepted on it.
+func (l *Listener) Close() error { return l.attested.Close() }
+
+// serverConfig is the configuration of a server: no early data, and one stream more
+// than the application wants.
+func serverConfig(conf *quic.Config) (*quic.Config, error) {
+	c, err := without0RTT(conf)
+	if err != nil {
+		return nil, err
+	}
+	const byDefault = 100 // as in quic.Config
+	switch {
+	case c.MaxIncomingStreams == 0:
+		c.MaxIncomingStreams = byDefault + 1
+	case c.MaxIncomingStreams < 0:
+		c.MaxIncomingStreams = 1
+	default:
+		c.MaxIncomingStreams++
+	}
+	if choose := c.GetConfigForClient; choose != nil {
+		c.GetConfigForClient = func(info *quic.ClientInfo) (*quic.Config, error) {
+			chosen, err := choose(info)
+			if err != nil || chosen == nil {
+				return nil, errors.Join(err, noConfig(chosen))
+			}
+			return serverConfig(chosen)
+		}
+	}
+	return c, nil
+}
+
+// noConfig is the error of a callback that chose none: quic-go would have it mean
+// its defaults.
+func noConfig(chosen *quic.Config) error {
+	if chosen == nil {
+		return errors.New("GetConfigForClient returned no configuration")
+	}
+	return nil
+}
+
+// sockets is a net.Listener of connections whose QUIC handshake is complete.
+type sockets struct {
+	pc        *net.UDPConn
+	transport *quic.Transport
+	listener  *quic.Listener
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	once   sync.Once
+	err    error // of Close
+}
+
+func (s *sockets) Accept() (net.Conn, error) {
+	qc, err := s.listener.Accept(s.ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newStream(qc, nil), nil
+}
+
+func (s *sockets) Addr() net.Addr { return s.pc.LocalAddr() }
+
+func (s *sockets) Close() error {
+	s.once.Do(func() {
+		s.cancel()
+		s.err = errors.Join(s.transport.Close(), s.pc.Close())
+	})
+	return s.err
+}
+
+type (
+	holderKey  struct{}
+	contextKey struct{}
+)
+
+// holder leads from the context of a server's QUIC connection to its Conn.
+type holder struct{ conn atomic.Pointer[Conn] }
+
+// connContext is called by quic-go for each new connection.
+func connContext(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+	return expat.StreamContext(context.WithValue(ctx, holderKey{}, new(holder))), nil
+}
+
+// ConnContext is for the ConnContext field of an http3.Server that serves
+// connections of a [Listener]: handlers then find theirs with [FromContext].
+func ConnContext(ctx context.Context, qc *quic.Conn) context.Context {
+	if h, ok := qc.Context().Value(holderKey{}).(*holder); ok {
+		if c := h.conn.Load(); c != nil {
+			return context.WithValue(ctx, contextKey{}, c)
+		}
+	}
+	return ctx
+}
+
+// FromContext returns the attested connection on which a request arrived, and
+// whether there is one.
+func FromContext(ctx context.Context) (*Conn, bool) {
+	c, ok := ctx.Value(contextKey{}).(*Conn)
+	return c, ok
+}

@@ -1,0 +1,120 @@
+package expatquic
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/expat-go/expat"
+)
+
+// exchangeStream is the stream of the exchange: the first bidirectional one that the
+// client opens.
+const exchangeStream quic.StreamID = 0
+
+// stream is the [expat.Stream] of one connection. A client's connection is made by
+// HandshakeContext; until then it has none.
+type stream struct {
+	dial func(context.Context) (*quic.Conn, error) // nil on a server
+	conn *quic.Conn
+	str  *quic.Stream // nil before Open
+
+	mu   sync.Mutex
+	code quic.ApplicationErrorCode // of Close
+	text string
+}
+
+var _ expat.Stream = (*stream)(nil)
+
+func newStream(conn *quic.Conn, dial func(context.Context) (*quic.Conn, error)) *stream {
+	return &stream{conn: conn, dial: dial, code: ErrorCodeBase}
+}
+
+// HandshakeContext dials, or on a server waits until the handshake is complete: keys
+// for application data come earlier, and the exporter must not be used then
+// (RFC 9261, Section 4).
+func (s *stream) HandshakeContext(ctx context.Context) (err error) {
+	if s.dial != nil {
+		if s.conn, err = s.dial(ctx); err != nil {
+			return explainHandshake(err)
+		}
+	}
+	select {
+	case <-s.conn.HandshakeComplete():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if s.conn.ConnectionState().Used0RTT {
+		return fmt.Errorf("%w: the connection has early data", expat.ErrNegotiation)
+	}
+	return nil
+}
+
+// Open opens the stream. The peer sees it with our first frame.
+func (s *stream) Open(ctx context.Context) (err error) {
+	if s.dial != nil {
+		s.str, err = s.conn.OpenStreamSync(ctx)
+	} else {
+		s.str, err = s.conn.AcceptStream(ctx)
+	}
+	if err != nil {
+		return explain(err)
+	}
+	if id := s.str.StreamID(); id != exchangeStream {
+		return fmt.Errorf("%w: the exchange's stream has number %d", expat.ErrProtocol, id)
+	}
+	return nil
+}
+
+func (s *stream) Read(b []byte) (int, error) {
+	n, err := s.str.Read(b)
+	return n, explain(err)
+}
+
+func (s *stream) Write(b []byte) (int, error) {
+	n, err := s.str.Write(b)
+	return n, explain(err)
+}
+
+func (s *stream) CloseWrite() error { return s.str.Close() }
+
+// closeWith sets what Close tells the peer.
+func (s *stream) closeWith(code quic.ApplicationErrorCode, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.code, s.text = code, text
+}
+
+// Close closes the connection in good order.
+func (s *stream) Close() error {
+	s.mu.Lock()
+	code, text := s.code, s.text
+	s.mu.Unlock()
+	if s.conn == nil {
+		return nil
+	}
+	return s.conn.CloseWithError(code, text)
+}
+
+// CloseWithError closes the connection. The reason in words stays here.
+func (s *stream) CloseWithError(e *expat.Error) error {
+	s.closeWith(ErrorCode(e.Alert), "")
+	return s.Close()
+}
+
+func (s *stream) ConnectionState() tls.ConnectionState { return s.conn.ConnectionState().TLS }
+
+// Context is the one in which the TLS handshake ran.
+func (s *stream) Context() context.Context { return s.conn.Context() }
+
+func (s *stream) LocalAddr() net.Addr  { return s.conn.LocalAddr() }
+func (s *stream) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
+
+func (s *stream) SetDeadline(t time.Time) error      { return s.str.SetDeadline(t) }
+func (s *stream) SetReadDeadline(t time.Time) error  { return s.str.SetReadDeadline(t) }
+func (s *stream) SetWriteDeadline(t time.Time) error { return s.str.SetWriteDeadline(t) }
