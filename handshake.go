@@ -55,7 +55,7 @@ func (c *Conn) handshake(ctx context.Context) *Error {
 		if ended := c.ended(ctx); ended != nil {
 			err = ended
 		}
-		return failed(StageTLS, tlsFailure(err, c.foreign))
+		return broken(StageTLS, tlsFailure(err, c.foreign))
 	}
 	cs := c.tls.ConnectionState()
 	if err := checkNegotiated(cs); err != nil {

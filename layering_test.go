@@ -40,6 +40,7 @@ var mayImport = map[string][]string{
 	"expatspiffe":               {},
 	"rotate":                    {},
 	"expatgrpc":                 {".", "attestation", "cmw", "expathttp"},
+	"expatquic":                 {".", "attestation", "authenticator"},
 	"verifier/remote":           {"attestation", "cmw", "verifier/ear"},
 	"verifier/service":          {"attestation", "cmw", "internal/bounded", "verifier/ear"},
 	"internal/veraisonfake":     {},

@@ -109,8 +109,12 @@ func (m *mux) step() (*Error, error) {
 		return nil, err
 	}
 	t, n, err := wire.ParseHeader(m.header, m.x.maxAuth)
-	if err == nil && t == wire.Data && n == 0 {
+	switch {
+	case err != nil || t != wire.Data:
+	case n == 0:
 		err = fmt.Errorf("%w: DATA without data", ErrProtocol)
+	case m.conn.apart != nil:
+		err = fmt.Errorf("%w: DATA on the exchange's stream", ErrProtocol)
 	}
 	if err != nil {
 		return m.violation(err), nil

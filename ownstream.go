@@ -137,6 +137,9 @@ func (c *Conn) openStream(ctx context.Context) *Error {
 		if ended := c.ended(ctx); ended != nil {
 			err = fmt.Errorf("waiting for the exchange's stream: %w", ended)
 		}
+		if gone(err) {
+			err = fmt.Errorf("%w, before it began (%w)", ErrClosed, err)
+		}
 		return broken(StageHello, err)
 	}
 	return nil
