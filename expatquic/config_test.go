@@ -121,11 +121,17 @@ func TestServedConfiguration(t *testing.T) {
 			c.Certificates = nil
 			c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert, nil }
 		},
+		"GetIdentities": func(c *tls.Config) { c.Certificates = nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client, server := w.configs(mutual)
 			change(server.TLS)
+			if name == "GetIdentities" {
+				server.GetIdentities = func(context.Context) ([]tls.Certificate, error) { return []tls.Certificate{w.server}, nil }
+				client.TLS.Certificates = nil
+				client.GetIdentities = func(context.Context) ([]tls.Certificate, error) { return []tls.Certificate{w.client}, nil }
+			}
 			c, s := connect(t, client, server)
 			require.NotNil(t, c.Peer())
 			require.NotNil(t, s.Peer())
