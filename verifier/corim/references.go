@@ -176,7 +176,7 @@ func (r *References) merge(states []*state, o *Options) error {
 	}
 	prefix := fmt.Sprintf("CoRIM %q", r.Provenance.ID)
 	for _, g := range groups {
-		if rule, needed := g.rule(prefix); needed {
+		if rule, needed := g.rule(prefix, alike(states)); needed {
 			r.Rules = append(r.Rules, rule)
 		}
 	}

@@ -127,17 +127,22 @@ func groupStates(states []*state) ([]*group, error) {
 	return groups, nil
 }
 
+// alike tells whether states speak of the same environment.
+func alike(states []*state) bool {
+	return !slices.ContainsFunc(states, func(s *state) bool {
+		first := states[0]
+		return !bytes.Equal(s.vendor, first.vendor) || !bytes.Equal(s.model, first.model) || !bytes.Equal(s.instance, first.instance)
+	})
+}
+
 // rule demands that one of the states holds as a whole, where comparing field by
-// field, as the policy does, would mix them.
-func (g *group) rule(prefix string) (verifier.Rule, bool) {
-	first := g.states[0]
-	alike := func(s *state) bool {
-		return bytes.Equal(s.vendor, first.vendor) && bytes.Equal(s.model, first.model) && bytes.Equal(s.instance, first.instance)
-	}
+// field, as the policy does, would mix them: with each other, or, where the CoRIM
+// speaks of several environments, with those of another environment.
+func (g *group) rule(prefix string, oneEnvironment bool) (verifier.Rule, bool) {
 	exact := slices.ContainsFunc(g.states, func(s *state) bool {
 		return slices.ContainsFunc(slices.Collect(maps.Values(s.software)), func(v software) bool { return v.exact })
 	})
-	mixes := len(g.states) > 1 && (len(g.shape) > 1 || slices.ContainsFunc(g.states, func(s *state) bool { return !alike(s) }))
+	mixes := !oneEnvironment || len(g.states) > 1 && len(g.shape) > 1
 	if !exact && !mixes {
 		return verifier.Rule{}, false
 	}

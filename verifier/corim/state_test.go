@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"testing"
 	"time"
@@ -97,6 +98,32 @@ func TestAlternativesByIdentity(t *testing.T) {
 		e := claims(c.model, "boot", c.seed)
 		e.Vendor, e.Instance = []byte(c.vendor), []byte{c.instance}
 		require.Equal(t, c.ok, r.Rules[0].Check(context.Background(), e) == nil, "%+v", c)
+	}
+}
+
+// What is said of one model, vendor or instance holds of no other, also where the
+// triples are about different measurements.
+func TestOtherMeasurementsOfOthers(t *testing.T) {
+	t.Parallel()
+	r := triples(t,
+		[]any{class("x"), []any{reading("boot", "1")}},
+		[]any{class("y"), []any{reading("boot", "2")}},
+		[]any{class("x"), []any{reading("app", "1")}})
+	require.Len(t, r.Rules, 2)
+	check := func(c *evidence.Claims) error {
+		var errs []error
+		for _, rule := range r.Rules {
+			errs = append(errs, rule.Check(context.Background(), c))
+		}
+		return errors.Join(errs...)
+	}
+	require.NoError(t, check(claims("x", "boot", "1", "app", "1")))
+	require.Error(t, check(claims("y", "boot", "2", "app", "1")), "app is good on x alone")
+
+	// A CoRIM whose triples no device can meet together is met by none.
+	r = triples(t, []any{class("x"), []any{reading("boot", "1")}}, []any{class("y"), []any{reading("app", "1")}})
+	for _, model := range []string{"x", "y"} {
+		require.Error(t, check(claims(model, "boot", "1", "app", "1")), model)
 	}
 }
 
