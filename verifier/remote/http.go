@@ -8,16 +8,23 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 )
 
+// newTransport bounds by itself what the end of a request does not end: dialling, the
+// handshake, and a connection whose other side has gone without a word. Each would keep
+// one of the places of MaxConnsPerHost.
 func newTransport(o *Options) *http.Transport {
 	return &http.Transport{
 		TLSClientConfig:        o.TLS,
+		DialContext:            (&net.Dialer{Timeout: o.AttemptTimeout}).DialContext,
+		TLSHandshakeTimeout:    o.AttemptTimeout,
 		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: o.AttemptTimeout, PingTimeout: o.AttemptTimeout},
 		DisableCompression:     true,
 		MaxIdleConnsPerHost:    o.MaxInFlight,
 		MaxConnsPerHost:        2 * o.MaxInFlight, // attempts, and deletions
