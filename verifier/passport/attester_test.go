@@ -321,3 +321,10 @@ func TestNewCachedMisuse(t *testing.T) {
 		require.ErrorIs(t, err, c.want, name)
 	}
 }
+
+// An EAR that ended while it was stored, as when the clock is set, is renewed soon.
+func TestCachedClockSet(t *testing.T) {
+	t.Parallel()
+	c := &Cached{expires: time.Now().Add(-time.Hour)}
+	require.Equal(t, minRetry, c.pause(0))
+}

@@ -215,7 +215,7 @@ func (c *Cached) pause(failures int) time.Duration {
 		return wait/2 + mathrand.N(wait/2)
 	}
 	c.mu.Lock()
-	left := time.Until(c.expires)
+	left := max(time.Until(c.expires), 0) // less if the clock was set meanwhile
 	c.mu.Unlock()
 	return max(left*2/3-mathrand.N(left/10+1), minRetry)
 }

@@ -81,8 +81,9 @@ func (a *authority) verifier(t testing.TB, change ...func(*VerifierOptions)) *Ve
 	return v
 }
 
-func keyBound(o *VerifierOptions) { o.KeyBound = true }
-func unbound(o *VerifierOptions)  { o.AllowUnboundPassport = true }
+func keyBound(o *VerifierOptions)   { o.KeyBound = true }
+func unattested(o *VerifierOptions) { o.AcceptUnattestedKey = true }
+func unbound(o *VerifierOptions)    { o.AllowUnboundPassport = true }
 
 func attest(t testing.TB, a attestation.Attester, b attestation.Binding) *cmw.Message {
 	t.Helper()

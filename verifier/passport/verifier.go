@@ -10,8 +10,8 @@ import (
 	"github.com/expat-go/expat/verifier/ear"
 )
 
-// VerifierOptions say which passports are accepted. Without KeyBound and
-// AllowUnboundPassport, the EAR's nonce must be the binder: it was issued for this
+// VerifierOptions say which passports are accepted. By default the EAR's nonce must be
+// the binder and every submodule state the authenticator's key: it was issued for this
 // connection, request and key. A key that the EAR states must be the authenticator's
 // in every case.
 type VerifierOptions struct {
@@ -21,6 +21,13 @@ type VerifierOptions struct {
 	// that has changed since is noticed when the EAR expires and not earlier, so
 	// that the Checker's MaxAge should be short.
 	KeyBound bool
+	// AcceptUnattestedKey takes an EAR with the right nonce that states no key, as a
+	// Verifier makes it that compares nothing but the nonce. Such a Verifier does
+	// not notice Evidence that vouches for another key, obtained from a TEE that
+	// quotes whatever it is given: what is lost is that the attested environment
+	// holds the key of the connection. It excludes KeyBound and
+	// AllowUnboundPassport.
+	AcceptUnattestedKey bool
 	// AllowUnboundPassport takes an EAR that is bound to nothing of this
 	// connection: anyone who has seen it can present it, until it expires. It
 	// excludes KeyBound.
@@ -42,16 +49,14 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	switch {
 	case o.Checker == nil:
 		return nil, fmt.Errorf("%w: a verifier of passports needs Checker", attestation.ErrMisuse)
-	case o.KeyBound && o.AllowUnboundPassport:
-		return nil, fmt.Errorf("%w: a passport is bound to the key or to nothing", attestation.ErrMisuse)
+	case o.KeyBound && o.AllowUnboundPassport, o.AcceptUnattestedKey && (o.KeyBound || o.AllowUnboundPassport):
+		return nil, fmt.Errorf("%w: set one of KeyBound, AcceptUnattestedKey and AllowUnboundPassport at most", attestation.ErrMisuse)
 	case o.Lifetime != 0 && o.Lifetime < time.Second:
 		return nil, fmt.Errorf("%w: Lifetime is a second or more", attestation.ErrMisuse)
 	}
 	return &Verifier{checker: o.Checker, result: ear.ResultOptions{
-		Lifetime: o.Lifetime,
-		// The binder covers the key, so that an EAR with the right nonce need
-		// not state it.
-		AllowUnstatedKey: !o.KeyBound,
+		Lifetime:         o.Lifetime,
+		AllowUnstatedKey: o.AcceptUnattestedKey || o.AllowUnboundPassport,
 		AllowOtherNonce:  o.KeyBound || o.AllowUnboundPassport,
 	}}, nil
 }

@@ -67,18 +67,18 @@ func TestModes(t *testing.T) {
 	nothing := func(m map[string]any) { delete(m, "eat_nonce"); without("tee", "tpm")(m) }
 	for name, c := range map[string]struct {
 		token             []byte
-		connection, bound error // nil: accepted
-		free              error
+		connection, nonce error // nil: accepted
+		bound, free       error
 	}{
-		"for the connection":   {token, nil, nil, nil},
-		"other connection":     {otherConnection, ear.ErrNonce, nil, nil},
-		"other key":            {foreign, ear.ErrNonce, ear.ErrKey, ear.ErrKey},
-		"no key":               {a.resign(t, token, without("tee", "tpm")), nil, ear.ErrKey, nil},
-		"key in one of two":    {a.resign(t, token, without("tpm")), nil, ear.ErrKey, nil},
-		"other key in one":     {a.resign(t, token, otherKey), ear.ErrKey, ear.ErrKey, ear.ErrKey},
-		"bound to nothing":     {a.resign(t, token, nothing), ear.ErrNonce, ear.ErrKey, nil},
-		"nonce of nobody":      {a.resign(t, token, func(m map[string]any) { m["eat_nonce"] = "AAAAAAAAAAA" }), ear.ErrNonce, nil, nil},
-		"two submodules, none": {a.resign(t, token, func(m map[string]any) { submod(m, "tpm")["ear.status"] = "none" }), ear.ErrTier, ear.ErrTier, ear.ErrTier},
+		"for the connection":   {token, nil, nil, nil, nil},
+		"other connection":     {otherConnection, ear.ErrNonce, ear.ErrNonce, nil, nil},
+		"other key":            {foreign, ear.ErrNonce, ear.ErrNonce, ear.ErrKey, ear.ErrKey},
+		"no key":               {a.resign(t, token, without("tee", "tpm")), ear.ErrKey, nil, ear.ErrKey, nil},
+		"key in one of two":    {a.resign(t, token, without("tpm")), ear.ErrKey, nil, ear.ErrKey, nil},
+		"other key in one":     {a.resign(t, token, otherKey), ear.ErrKey, ear.ErrKey, ear.ErrKey, ear.ErrKey},
+		"bound to nothing":     {a.resign(t, token, nothing), ear.ErrNonce, ear.ErrNonce, ear.ErrKey, nil},
+		"nonce of nobody":      {a.resign(t, token, func(m map[string]any) { m["eat_nonce"] = "AAAAAAAAAAA" }), ear.ErrNonce, ear.ErrNonce, nil, nil},
+		"two submodules, none": {a.resign(t, token, func(m map[string]any) { submod(m, "tpm")["ear.status"] = "none" }), ear.ErrTier, ear.ErrTier, ear.ErrTier, ear.ErrTier},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -87,7 +87,10 @@ func TestModes(t *testing.T) {
 			for _, mode := range []struct {
 				v    *Verifier
 				want error
-			}{{a.verifier(t), c.connection}, {a.verifier(t, keyBound), c.bound}, {a.verifier(t, unbound), c.free}} {
+			}{
+				{a.verifier(t), c.connection}, {a.verifier(t, unattested), c.nonce},
+				{a.verifier(t, keyBound), c.bound}, {a.verifier(t, unbound), c.free},
+			} {
 				r, err := mode.v.Appraise(context.Background(), b, m)
 				if mode.want != nil {
 					require.Nil(t, r)
@@ -143,7 +146,7 @@ func TestBadPassports(t *testing.T) {
 			t.Parallel()
 			m, err := record(c.token)
 			require.NoError(t, err)
-			for _, v := range []*Verifier{a.verifier(t), a.verifier(t, keyBound), a.verifier(t, unbound)} {
+			for _, v := range []*Verifier{a.verifier(t), a.verifier(t, unattested), a.verifier(t, keyBound), a.verifier(t, unbound)} {
 				_, err = v.Appraise(context.Background(), b, m)
 				require.ErrorIs(t, err, c.want)
 			}
@@ -167,7 +170,7 @@ func TestKeysDown(t *testing.T) {
 	require.NoError(t, err)
 	m, err := record(token)
 	require.NoError(t, err)
-	for _, v := range []*Verifier{a.verifier(t), a.verifier(t, keyBound), a.verifier(t, unbound)} {
+	for _, v := range []*Verifier{a.verifier(t), a.verifier(t, unattested), a.verifier(t, keyBound), a.verifier(t, unbound)} {
 		_, err = v.Appraise(context.Background(), b, m)
 		require.ErrorIs(t, err, attestation.ErrUnavailable)
 		require.ErrorIs(t, err, errDown)
@@ -227,6 +230,8 @@ func TestNewVerifierMisuse(t *testing.T) {
 	for name, o := range map[string]VerifierOptions{
 		"no checker": {},
 		"both modes": {Checker: checker, KeyBound: true, AllowUnboundPassport: true},
+		"key or not": {Checker: checker, KeyBound: true, AcceptUnattestedKey: true},
+		"two losses": {Checker: checker, AcceptUnattestedKey: true, AllowUnboundPassport: true},
 		"lifetime":   {Checker: checker, Lifetime: time.Second - 1},
 	} {
 		_, err := NewVerifier(o)

@@ -137,6 +137,9 @@ func (v *Verifier) question(b attestation.Binding, m *cmw.Message) (*question, e
 	q := &question{binding: b, nonce: b.Binder(), committed: true}
 	leaves := m.Leaves()
 	for _, leaf := range leaves {
+		if leaf.Indicator != 0 && leaf.Indicator != cmw.Evidence {
+			return nil, fmt.Errorf("%w: the message is %v, want evidence", attestation.ErrMalformed, leaf.Indicator)
+		}
 		if !contains(v.o.MediaTypes, leaf.MediaType) {
 			return nil, fmt.Errorf("%w: %w: the service does not take %.100q", attestation.ErrUnavailable, attestation.ErrMediaType, leaf.MediaType)
 		}

@@ -161,6 +161,11 @@ func TestMessages(t *testing.T) {
 	_, err = w.Appraise(ctx, b, must(cmw.NewRecord("text/plain", []byte("x"), 0)))
 	require.ErrorIs(t, err, attestation.ErrMediaType)
 	require.ErrorIs(t, err, attestation.ErrUnavailable)
+	for _, i := range []cmw.Indicator{cmw.AttestationResults, cmw.Evidence | cmw.AttestationResults, cmw.ReferenceValues} { // G-11
+		_, err = w.Appraise(ctx, b, must(cmw.NewRecord(toyType, b.Binder(), i)))
+		require.ErrorIs(t, err, attestation.ErrMalformed)
+		require.NotErrorIs(t, err, attestation.ErrUnavailable)
+	}
 	_, err = w.Appraise(ctx, attestation.Binding{}, both)
 	require.ErrorIs(t, err, attestation.ErrMisuse)
 	_, err = w.Appraise(ctx, b, nil)
