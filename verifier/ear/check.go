@@ -175,7 +175,7 @@ func (c *Checker) checkTimes(t *claims) (time.Time, error) {
 			return time.Time{}, reject(ErrFuture, "%s is %v ahead", name, begin.Sub(now).Round(time.Second))
 		}
 	}
-	expires := t.iat.Add(c.o.MaxAge + c.o.Skew)
+	expires := t.iat.Add(c.o.MaxAge).Add(c.o.Skew)
 	if !t.exp.IsZero() && t.exp.Before(expires) {
 		expires = t.exp
 	}

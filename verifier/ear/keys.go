@@ -51,6 +51,10 @@ func (f *file) Keys(_ context.Context, kid string) ([]Key, error) {
 		f.info = nil
 		return nil, keySet("%w", err)
 	}
+	if !info.Mode().IsRegular() { // to open a pipe would wait, whatever the context
+		f.info = nil
+		return nil, keySet("%s is no regular file", f.path)
+	}
 	if f.info == nil || !os.SameFile(f.info, info) || f.info.Size() != info.Size() || !f.info.ModTime().Equal(info.ModTime()) {
 		f.info = info
 		f.keys, f.err = readKeys(f.path)

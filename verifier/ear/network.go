@@ -28,7 +28,7 @@ type NetworkOptions struct {
 	// whatever kids the tokens name.
 	MinInterval time.Duration
 	// MaxStale is how old a set may be and still be used while the URL is down;
-	// at least RefreshAfter.
+	// at least RefreshAfter. Once a fetch has failed nobody waits for the next ones.
 	MaxStale time.Duration
 	// Timeout bounds one fetch.
 	Timeout time.Duration
@@ -123,13 +123,15 @@ func (n *NetworkJWKS) Keys(ctx context.Context, kid string) ([]Key, error) {
 		if done == nil {
 			done = n.start()
 		}
-		n.mu.Unlock()
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return nil, keySet("%w", context.Cause(ctx))
+		if n.err == nil || !n.serves(kid) { // else the URL is down, and there is what to do without
+			n.mu.Unlock()
+			select {
+			case <-done:
+			case <-ctx.Done():
+				return nil, keySet("%w", context.Cause(ctx))
+			}
+			n.mu.Lock()
 		}
-		n.mu.Lock()
 	}
 	defer n.mu.Unlock()
 	found := match(n.keys, kid)
@@ -144,7 +146,12 @@ func (n *NetworkJWKS) Keys(ctx context.Context, kid string) ([]Key, error) {
 	return found, nil
 }
 
-// wanted tells whether to wait for a fetch.
+// serves tells whether the set that there is has the kid and is not too old.
+func (n *NetworkJWKS) serves(kid string) bool {
+	return n.o.Now().Sub(n.fetched) <= n.o.MaxStale && len(match(n.keys, kid)) > 0
+}
+
+// wanted tells whether a fetch is to be made, or one under way to be looked at.
 func (n *NetworkJWKS) wanted(kid string) bool {
 	now := n.o.Now()
 	fresh := n.keys != nil && now.Sub(n.fetched) < n.o.RefreshAfter

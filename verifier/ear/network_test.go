@@ -222,6 +222,52 @@ func TestNetworkWaiting(t *testing.T) {
 	require.ErrorIs(t, <-waiting, context.DeadlineExceeded)
 }
 
+// While the URL hangs, keys that may still be used are had at once; only the first to
+// notice waits.
+func TestNetworkHangs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.serve(t, "k")
+	var hangs atomic.Bool
+	through := s.Client().Transport
+	n, err := NewNetworkJWKS(s.URL, NetworkOptions{Now: s.Now, Timeout: 2 * time.Second, Transport: transport(func(r *http.Request) (*http.Response, error) {
+		if hangs.Load() {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}
+		return through.RoundTrip(r)
+	})})
+	require.NoError(t, err)
+	require.Equal(t, 1, count(t, n, "k"))
+	hangs.Store(true)
+	s.add(DefaultRefreshAfter)
+	require.Equal(t, 1, count(t, n, "k"), "the first waits until the fetch has failed")
+
+	s.add(DefaultMinInterval)
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 3 {
+		keys, err := n.Keys(over, "k")
+		require.NoError(t, err)
+		require.Len(t, keys, 1)
+	}
+	_, err = n.Keys(over, "other")
+	require.ErrorIs(t, err, context.Canceled, "of another key nothing is known")
+	s.add(DefaultMaxStale)
+	_, err = n.Keys(over, "k")
+	require.ErrorIs(t, err, context.Canceled, "too old")
+	n.mu.Lock()
+	fetching := n.fetching
+	n.mu.Unlock()
+	<-fetching
+
+	hangs.Store(false)
+	s.serve(t, "new")
+	s.add(DefaultMinInterval)
+	require.Equal(t, 1, count(t, n, "new"))
+	require.Zero(t, count(t, n, "k"))
+}
+
 func TestNetworkLoopback(t *testing.T) {
 	t.Parallel()
 	p := newParty(t)

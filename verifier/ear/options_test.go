@@ -3,6 +3,7 @@ package ear
 import (
 	"context"
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -106,6 +107,15 @@ func TestNewCheckerMisuse(t *testing.T) {
 	require.NoError(t, err)
 	_, err = c.Check(context.Background(), p.issue(t, p.statement()))
 	require.Error(t, err, "the tests' clock is not today's")
+}
+
+// The longest ages there are do not wrap around.
+func TestLongestAges(t *testing.T) {
+	t.Parallel()
+	p := newParty(t)
+	p.options.MaxAge, p.options.Skew = math.MaxInt64, math.MaxInt64
+	_, err := p.check(t, p.issue(t, p.statement()))
+	require.NoError(t, err)
 }
 
 type keysFunc func(kid string) ([]Key, error)

@@ -4,7 +4,7 @@
 // bound to.
 //
 //	attester                                   relying party
-//	PerConnection  asks for each connection    Verifier              nonce == binder
+//	PerConnection  asks for each connection    Verifier              nonce == binder, akpub == key
 //	Cached         has one EAR for its key     Verifier, KeyBound    akpub == key
 //
 // Only an EAR for the connection proves what the attester is now. One for the key
