@@ -58,10 +58,15 @@ func (f *file) policy(data []byte) *Policy {
 
 // head reads what says how to read the rest.
 func (f *file) head(s *Section) {
-	if n := s.take("version", yaml.ScalarNode, "1"); n != nil && n.Value != "1" {
-		s.Fail("version", fmt.Sprintf("this program does not know version %.20q of the format", n.Value), "write 1")
-	} else if !s.Has("version") {
+	n := s.take("version", yaml.ScalarNode, "1")
+	switch {
+	case !s.Has("version"):
 		s.Fail("version", "it is missing", `write "version: 1"`)
+	case n == nil: // reported
+	case n.Tag != "!!int":
+		s.Fail("version", "it is "+kindName(n), "write 1")
+	case n.Value != "1":
+		s.Fail("version", fmt.Sprintf("this program does not know version %.20q of the format", n.Value), "write 1")
 	}
 	if s.Flag("draft") {
 		s.fail("draft", "nobody has confirmed this draft", "review every line, then remove this one", ErrDraft)

@@ -26,7 +26,8 @@ const (
 var libraryError = regexp.MustCompile(`^yaml: (?:line (\d+): )?((?s).*)$`)
 
 // parseYAML reads the one document of a file. The result holds neither anchors,
-// aliases nor tags, is nested at most maxDepth deep, and has no field twice.
+// aliases nor tags, is nested at most maxDepth deep, and has no field twice; the names
+// of fields are text.
 func (f *file) parseYAML(data []byte) *yaml.Node {
 	switch {
 	case len(data) > MaxSize:
@@ -141,6 +142,10 @@ func (f *file) checkNode(n *yaml.Node, path string, depth int) {
 			continue
 		}
 		at := fieldPath(path, key.Value)
+		if key.Tag != "!!str" && key.Value != "" { // 1 and 0x1 are one name to others
+			_, problem, remedy := text(key)
+			f.at(key, at, "of its name: "+problem, remedy)
+		}
 		if line, twice := first[key.Value]; twice {
 			f.at(key, at, fmt.Sprintf("it stands here twice, first in line %d", line), "keep one")
 		}
