@@ -3,6 +3,9 @@ package celrules_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -75,6 +78,54 @@ func TestNotStated(t *testing.T) {
 	} {
 		require.ErrorIs(t, one(t, text).Check(context.Background(), bare), want, text)
 	}
+}
+
+// TestAbsorbed: what has no value does not count where the rest decides, and is never
+// true by itself.
+func TestAbsorbed(t *testing.T) {
+	t.Parallel()
+	const none = `digests["none"][0] == "00"`
+	for text, want := range map[string]error{
+		none: celrules.ErrEvaluation, `!(` + none + `)`: celrules.ErrEvaluation,
+		none + ` || platform == "simulated"`:                                                     nil,
+		`platform == "simulated" || ` + none:                                                     nil,
+		none + ` || platform == "other"`:                                                         celrules.ErrEvaluation,
+		none + ` && platform == "simulated"`:                                                     celrules.ErrEvaluation,
+		none + ` && platform == "other"`:                                                         celrules.ErrFalse,
+		`!(` + none + ` && debug == "enabled")`:                                                  nil,
+		`!(` + none + ` || platform == "other")`:                                                 celrules.ErrEvaluation,
+		`versions["loader"].exists(v, at_least(v, "1"))`:                                         nil, // 2-rc1 has no order, 3 has
+		`versions["loader"].all(v, at_least(v, "1"))`:                                            celrules.ErrEvaluation,
+		`versions["loader"].all(v, at_least(v, "4"))`:                                            celrules.ErrFalse,
+		`!versions["loader"].exists(v, at_least(v, "4"))`:                                        celrules.ErrEvaluation,
+		`"none" in digests && ` + none:                                                           celrules.ErrFalse,
+		`[1,2,3,4,5,6,7,8,9].all(i, !"` + strings.Repeat("a", 3000) + `".contains("b")) || true`: nil,
+	} {
+		require.ErrorIs(t, one(t, text).Check(context.Background(), sample()), want, text)
+	}
+}
+
+// TestCostIsNotAbsorbed: what is stopped has no value, whatever the rest says.
+func TestCostIsNotAbsorbed(t *testing.T) {
+	t.Parallel()
+	r := one(t, `measurements.all(a, measurements.exists(b, a.name == b.name)) || platform == "simulated"`)
+	require.NoError(t, r.Check(context.Background(), crowd(64)))
+	require.ErrorIs(t, r.Check(context.Background(), crowd(2000)), celrules.ErrEvaluation)
+}
+
+// TestDocumented: the rules of the documentation are rules.
+func TestDocumented(t *testing.T) {
+	t.Parallel()
+	n := 0
+	for _, name := range []string{"policy.md", "verifiers.md"} {
+		doc, err := os.ReadFile(filepath.Join("../../docs", name))
+		require.NoError(t, err)
+		for _, m := range regexp.MustCompile("(?:cel: \"([^\"]+)\"|CEL: `([^`]+)`)").FindAllStringSubmatch(string(doc), -1) {
+			one(t, m[1]+m[2])
+			n++
+		}
+	}
+	require.Equal(t, 3, n)
 }
 
 // TestCompileErrors: what is wrong is found when the policy is made, with its place.

@@ -31,8 +31,9 @@
 //
 // Bytes are strings of lower-case hex: compare them with lower-case hex. What is not
 // stated is "", so that an inequality such as vendor != "ab" holds of it; versions
-// and digests have no entry for a name that is not there, and digests["x"] then
-// fails the rule. A name can be measured twice, which is why an entry is a list.
+// and digests have no entry for a name that is not there, and digests["x"] then has no
+// value, which fails the rule unless the other side of a || or && decides without it.
+// A name can be measured twice, which is why an entry is a list.
 //
 // Besides the standard functions of CEL there is
 //
@@ -48,5 +49,6 @@
 // the worst case is estimated for 64 items of 128 characters when it is compiled, its true
 // cost is counted when it is evaluated; beyond [MaxCost] it is refused then, or
 // fails. Every rule whose evaluation ends with an error fails, whatever the error:
-// only true is true. Evaluation ends with the context.
+// only true is true. As CEL has it, an error in a part is none of the whole where ||,
+// &&, exists or all are decided by the rest. Evaluation ends with the context.
 package celrules
