@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -150,7 +151,9 @@ func (v *Verifier) question(b attestation.Binding, m *cmw.Message) (*question, e
 		q.nonce = reportData[:]
 	}
 	if m.Kind() != cmw.KindCollection {
-		q.mediaType, q.body = leaves[0].MediaType, leaves[0].Value
+		// In our spelling: the peer's can be long.
+		i := slices.IndexFunc(v.o.MediaTypes, func(t string) bool { return cmw.SameMediaType(t, leaves[0].MediaType) })
+		q.mediaType, q.body = v.o.MediaTypes[i], leaves[0].Value
 		return q, nil
 	}
 	var err error

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -175,6 +176,26 @@ func TestMessages(t *testing.T) {
 	}
 	_, err = w.Appraise(ctx, b, must(cmw.NewCollection("", []cmw.Item{large("a"), large("b")})))
 	require.ErrorIs(t, err, attestation.ErrMalformed)
+}
+
+// The peer spells the media type of its Evidence; the service is told it as configured,
+// or a peer could fill the header until the service hangs up.
+func TestSpelling(t *testing.T) {
+	t.Parallel()
+	const configured = `application/eat+cwt; eat_profile="https://toy.example"`
+	var told string
+	w := newWorld(t, change{
+		fake: func(o *veraisonfake.Options) {
+			o.MediaTypes, o.AttestedKey = []string{configured}, nil
+			o.Good = func(_ []byte, mediaType string, _ []byte) bool { told = mediaType; return true }
+		},
+		options: func(o *Options) { o.MediaTypes, o.AcceptUnattestedKey = []string{toyType, configured}, true },
+	})
+	b := newBinding()
+	long := "Application/EAT+cwt;" + strings.Repeat(" ", 20<<10) + `eat_profile="https://toy.example"`
+	_, err := w.Appraise(context.Background(), b, must(cmw.NewRecord(long, b.Binder(), cmw.Evidence)))
+	require.NoError(t, err)
+	require.Equal(t, configured, told)
 }
 
 // What the service does not take is not sent to it.
