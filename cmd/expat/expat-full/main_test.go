@@ -133,7 +133,7 @@ environments:
 func TestVerifierServe(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	command(t, dir, 0, "expat-full", "verifier", "serve", "--state", "s", "--for", "10ms")
+	command(t, dir, 0, "expat-full", "verifier", "serve", "--state", "s", "--for", "1s")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "p.yaml"), []byte(`version: 1
 name: rules
 environments:
@@ -143,7 +143,7 @@ environments:
     min_versions: {x: "1"}
     rules: [{name: any, cel: "true"}]
 `), 0o600))
-	args := []string{"verifier", "serve", "--policy", "p.yaml", "--key", "s/verifier-test-key.pem", "--for", "10ms"}
+	args := []string{"verifier", "serve", "--policy", "p.yaml", "--key", "s/verifier-test-key.pem", "--for", "1s"}
 	command(t, dir, 0, "expat-full", args...)
 	require.Contains(t, command(t, dir, 2, "expat", args...), "expat-full")
 }
