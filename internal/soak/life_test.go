@@ -57,13 +57,34 @@ type worker struct {
 	client side
 	server side
 	addr   string
-	ended  chan error       // of the server's end, when it is over
-	conns  chan *expat.Conn // the server's end, when it is open
-	denied atomic.Int64     // exchanges that ran into a deadline, on either side
+	ends   chan *end
+	denied atomic.Int64 // exchanges that ran into a deadline, on either side
+}
+
+// end is the server's end of a connection.
+type end struct {
+	*expat.Conn
+	over chan struct{} // closed when it is
+}
+
+// endOf is the server's end of c, or nil if that was given up while c was opened. A
+// connection may be open at the server that its client has given up: it is left out.
+func (w *worker) endOf(c *expat.Conn) *end {
+	late := time.After(timeout + slack)
+	for {
+		select {
+		case e := <-w.ends:
+			if e.RemoteAddr().String() == c.LocalAddr().String() {
+				return e
+			}
+		case <-late:
+			return nil
+		}
+	}
 }
 
 func newWorker(t testing.TB, h *house, figs *figures) *worker {
-	w := &worker{t: t, figs: figs, ended: make(chan error, 1), conns: make(chan *expat.Conn, 1)}
+	w := &worker{t: t, figs: figs, ends: make(chan *end, 64)}
 	w.client.party, w.server.party = h.newParty(t, "client.test"), h.newParty(t, serverName)
 	for _, s := range []*side{&w.client, &w.server} {
 		s.cfg = h.config(s.party, every)
@@ -87,11 +108,11 @@ func newWorker(t testing.TB, h *house, figs *figures) *worker {
 			if err != nil {
 				return
 			}
-			c := nc.(*expat.Conn)
-			w.conns <- c
-			_, err = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
-			_ = c.Close()
-			w.ended <- err
+			e := &end{nc.(*expat.Conn), make(chan struct{})}
+			w.ends <- e
+			_, _ = io.Copy(struct{ io.Writer }{nc}, struct{ io.Reader }{nc})
+			_ = nc.Close()
+			close(e.over)
 		}
 	}()
 	t.Cleanup(func() { _ = listener.Close(); <-done })
@@ -123,29 +144,33 @@ func (w *worker) life(ctx context.Context) {
 	}
 	defer c.Close()
 	w.figs.opened.Add(1)
-	s := <-w.conns
+	s := w.endOf(c)
+	if s == nil {
+		w.lost("a connection is open at the client alone", nil, denied)
+		return
+	}
 	if err := w.talk(ctx, c, time.Now().Add(time.Duration(rand.Int64N(int64(3*time.Second))))); err != nil {
 		_ = c.Close()
-		<-w.ended
+		<-s.over
 		w.lost("a good connection ended", err, denied)
 		return
 	}
 	switch rand.IntN(8) {
 	case 0, 1, 2:
-		w.turnBad(c)
+		w.turnBad(c, s)
 	case 3, 4:
-		_ = []*expat.Conn{c, s}[rand.IntN(2)].NetConn().Close()
-		w.mustEnd(c, timeout+slack)
+		_ = []*expat.Conn{c, s.Conn}[rand.IntN(2)].NetConn().Close()
+		w.mustEnd(c, s, timeout+slack)
 		w.figs.cut.Add(1)
 	case 5:
 		one := []*side{&w.client, &w.server}[rand.IntN(2)]
 		one.turn(hanging{})
-		w.mustEnd(c, every*11/10+timeout+slack)
+		w.mustEnd(c, s, every*11/10+timeout+slack)
 		one.behave()
 		w.figs.hung.Add(1)
 	default:
 		_ = c.Close()
-		<-w.ended
+		<-s.over
 		w.figs.left.Add(1)
 	}
 }
@@ -171,7 +196,7 @@ func (w *worker) talk(ctx context.Context, c *expat.Conn, until time.Time) error
 
 // turnBad turns the device of one side. The connection must end at the next
 // renewal, and there must be no new one until the device is good again.
-func (w *worker) turnBad(c *expat.Conn) {
+func (w *worker) turnBad(c *expat.Conn, s *end) {
 	bad, judge := &w.client, &w.server
 	if rand.IntN(2) == 0 {
 		bad, judge = judge, bad
@@ -180,7 +205,7 @@ func (w *worker) turnBad(c *expat.Conn) {
 	bad.behave(lies[rand.IntN(len(lies))])
 	since := time.Now()
 	judge.peerBad.Store(since.UnixNano())
-	w.mustEnd(c, every*11/10+slack)
+	w.mustEnd(c, s, every*11/10+timeout+slack)
 	took := int64(time.Since(since))
 	for old := w.figs.worst.Load(); took > old && !w.figs.worst.CompareAndSwap(old, took); old = w.figs.worst.Load() {
 	}
@@ -191,8 +216,6 @@ func (w *worker) turnBad(c *expat.Conn) {
 	if again, err := expat.Dial(context.Background(), "tcp", w.addr, w.client.cfg); err == nil {
 		w.t.Error("a bad device got a connection")
 		_ = again.Close()
-		<-w.conns
-		<-w.ended
 	}
 	w.figs.refused.Add(1)
 	judge.peerBad.Store(0)
@@ -200,7 +223,7 @@ func (w *worker) turnBad(c *expat.Conn) {
 }
 
 // mustEnd waits for both ends to be over, while data flows.
-func (w *worker) mustEnd(c *expat.Conn, within time.Duration) {
+func (w *worker) mustEnd(c *expat.Conn, s *end, within time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	if w.talk(ctx, c, time.Now().Add(within)) == nil {
@@ -208,10 +231,10 @@ func (w *worker) mustEnd(c *expat.Conn, within time.Duration) {
 	}
 	_ = c.Close()
 	select {
-	case <-w.ended:
+	case <-s.over:
 	case <-time.After(within):
 		w.t.Errorf("the peer's end is open %v after it had to end", within)
-		<-w.ended
+		<-s.over
 	}
 }
 
