@@ -70,11 +70,12 @@ func Check(ctx context.Context, path string) (*config.File, error) {
 		if spec.Identity != nil && spec.Identity.State != "" {
 			spec.Identity = nil // is made, and its device opened, when the sidecar starts
 		}
-		if _, err := newJudge(ctx, spec.Verify, nil); err != nil {
+		j, err := newJudge(ctx, spec.Verify, nil)
+		if err != nil {
 			return nil, fmt.Errorf("%s: verify: %w", spec.Name, err)
 		}
-		p := &proxy{name: spec.Name, spec: spec, own: nil, judge: new(judge)}
-		if err := p.check(f); err != nil {
+		p := &proxy{name: spec.Name, spec: spec}
+		if err := errors.Join(p.check(f), j.Close()); err != nil {
 			return nil, err
 		}
 	}
