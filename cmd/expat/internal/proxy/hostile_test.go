@@ -155,7 +155,7 @@ func TestUnixAndProxyProtocol(t *testing.T) {
 	_, err = tryStart(t, dir, serverSide(b.addr, "listen: unix:"+left))
 	require.ErrorContains(t, err, "address already in use", "somebody listens")
 	require.NoError(t, ln.Close())
-	server = start(t, dir, serverSide(b.addr, "proxy_protocol: v2", "listen: unix:"+left))
+	start(t, dir, serverSide(b.addr, "proxy_protocol: v2", "listen: unix:"+left))
 	client = start(t, dir, clientSide("unix:"+left))
 	_, err = ask(t, client.addrs["out"], "hello")
 	require.NoError(t, err)

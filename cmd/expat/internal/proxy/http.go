@@ -204,7 +204,7 @@ func (p *proxy) prepareHTTP(ctx context.Context) error {
 
 // ended counts a connection that ended because a verdict ran out.
 func (p *proxy) ended(c *expat.Conn) {
-	if at := c.Expires(); !at.IsZero() && !time.Now().Before(at) {
+	if (attested{c}).expires() {
 		p.metrics.expiries.WithLabelValues(p.name).Inc()
 	}
 }

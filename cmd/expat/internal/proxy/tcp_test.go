@@ -257,7 +257,9 @@ func TestExpiryAndReattestation(t *testing.T) {
 		t.Parallel()
 		server := start(t, dir, expiring())
 		client := start(t, dir, clientSide(server.addrs["web"]))
-		require.Error(t, talk(t, client.addrs["out"], 10*time.Second))
+		err := talk(t, client.addrs["out"], 10*time.Second)
+		require.Error(t, err)
+		require.NotErrorIs(t, err, io.EOF, "neither side takes it for the end of the stream")
 		eventually(t, func() bool { return server.metric("expiries_total", `proxy="web"`) == 1 }, "counted")
 	})
 	t.Run("reattest", func(t *testing.T) {
