@@ -124,7 +124,7 @@ func search(t *testing.T, flags []string) string {
 	model, err := filepath.Abs(modelFile)
 	require.NoError(t, err)
 	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
 	defer cancel()
 	run := func(name string, args ...string) string {
 		cmd := exec.CommandContext(ctx, name, args...)
