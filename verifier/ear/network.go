@@ -166,8 +166,11 @@ func (n *NetworkJWKS) start() chan struct{} {
 	done := make(chan struct{})
 	n.fetching = done
 	n.attempted = n.o.Now()
-	began := n.attempted
+	began, failed := n.attempted, n.err != nil
 	go func() {
+		if failed { // perhaps because the other side of a connection has gone without a word
+			n.client.CloseIdleConnections()
+		}
 		keys, err := n.fetch()
 		n.mu.Lock()
 		defer n.mu.Unlock()

@@ -196,6 +196,30 @@ func TestNetworkTransport(t *testing.T) {
 	require.ErrorIs(t, err, gone)
 }
 
+// idle counts how often connections are given up.
+type idle struct {
+	transport
+	closed atomic.Int32
+}
+
+func (i *idle) CloseIdleConnections() { i.closed.Add(1) }
+
+// After a failure the next fetch has a connection of its own: one whose other side has gone
+// without a word would fail it again for as long as the kernel does not notice.
+func TestNetworkNewConnection(t *testing.T) {
+	t.Parallel()
+	c, down := newClock(), errors.New("down")
+	i := &idle{transport: func(*http.Request) (*http.Response, error) { return nil, down }}
+	n, err := NewNetworkJWKS("https://keys.example", NetworkOptions{Transport: i, Now: c.Now})
+	require.NoError(t, err)
+	for want := range int32(3) {
+		_, err = n.Keys(context.Background(), "k")
+		require.ErrorIs(t, err, down)
+		require.Equal(t, want, i.closed.Load())
+		c.add(DefaultMinInterval)
+	}
+}
+
 // The end of one caller's context does not end the fetch that others wait for; the
 // timeout does.
 func TestNetworkWaiting(t *testing.T) {
