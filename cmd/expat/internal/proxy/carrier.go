@@ -12,7 +12,7 @@ var errCut = &cutError{errors.New("connection was cut before the end of the stre
 
 type cutError struct{ error }
 
-func (*cutError) Is(target error) bool { return target == io.EOF || target == io.ErrUnexpectedEOF }
+func (*cutError) Is(target error) bool { return target == io.ErrUnexpectedEOF }
 
 // carrier is a connection under TLS. It has no end but errCut: the end of the stream
 // is close_notify's to tell (RFC 8446, Section 6.1).

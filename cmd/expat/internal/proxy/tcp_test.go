@@ -193,12 +193,19 @@ func cutter(t *testing.T, to string, after int64, hard bool) *backend {
 			return
 		}
 		defer up.Close()
-		go func() { _, _ = io.Copy(c, up) }()
+		back := make(chan struct{})
+		go func() {
+			defer close(back)
+			_, _ = io.Copy(c, up)
+		}()
 		_, _ = io.CopyN(up, c, after)
 		if hard {
 			_ = c.(*net.TCPConn).SetLinger(0)
 			_ = up.(*net.TCPConn).SetLinger(0)
+			return
 		}
+		_ = up.(*net.TCPConn).CloseWrite() // FIN, and nothing that says why
+		<-back
 	})
 }
 
@@ -223,7 +230,7 @@ func TestCutMidExchange(t *testing.T) {
 	client := start(t, dir, clientSide(middle.addr))
 	_, err := ask(t, client.addrs["out"], strings.Repeat("x", 1<<20))
 	require.Error(t, err)
-	eventually(t, func() bool { return server.log.lines(t, "cut") == 1 }, "no orderly end")
+	eventually(t, func() bool { return server.log.lines(t, "cut", errCut.Error()) == 1 }, "no orderly end")
 }
 
 func TestExpiryAndReattestation(t *testing.T) {

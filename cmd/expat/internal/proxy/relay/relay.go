@@ -78,7 +78,7 @@ func (r *relay) copy(to, from Conn) {
 			}
 			r.last.Store(time.Now().UnixNano())
 		}
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { // no error that wraps it is an end
 			if err := to.CloseWrite(); err != nil {
 				r.abort(err)
 			}
