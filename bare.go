@@ -64,12 +64,17 @@ func FromTLS(tc *tls.Conn) (c *Conn, ok bool) {
 	return l.conn, true
 }
 
-// Close closes the connection under TLS. Whoever has the bare TLS connection of a
-// server closes it without the Conn's knowledge: the timer must not keep the Conn
-// until a verdict runs out.
-func (l *link) Close() error {
-	if o := l.conn.opened.Load(); o != nil {
+// Close closes the connection under TLS.
+func (l *link) Close() error { return l.conn.closeUnder() }
+
+// Close is the same under a client's.
+func (l *clientLink) Close() error { return l.conn.closeUnder() }
+
+// closeUnder is for whoever has the bare TLS connection and closes it without the
+// Conn's knowledge: the timer must not keep the Conn until a verdict runs out.
+func (c *Conn) closeUnder() error {
+	if o := c.opened.Load(); o != nil {
 		o.stop()
 	}
-	return l.Conn.Close()
+	return c.net.Close()
 }

@@ -139,9 +139,10 @@ func TestBareCloseStopsTimer(t *testing.T) {
 		cn, sn := delayPipe(0)
 		c, s, err1, err2 := handshakes(t, Client(cn, cc), Server(sn, sc))
 		require.NoError(t, errors.Join(err1, err2))
-		tc, _ := s.Bare()
-		require.NoError(t, tc.Close())
-		require.False(t, s.opened.Load().expiry.Stop(), "stopped already")
-		require.NoError(t, c.Close())
+		for _, conn := range []*Conn{s, c} {
+			tc, _ := conn.Bare()
+			require.NoError(t, tc.Close())
+			require.False(t, conn.opened.Load().expiry.Stop(), "stopped already")
+		}
 	})
 }

@@ -29,6 +29,9 @@ const (
 	MaxMaxAuthenticator = wire.MaxMaxAuthenticator
 	// DefaultMaxExchanges is how many exchanges a listener works on at a time.
 	DefaultMaxExchanges = 256
+	// MaxReattestEvery is the largest value of Config.ReattestEvery: 2^31 s, as
+	// long as the longest lifetime.
+	MaxReattestEvery = (1 << 31) * time.Second
 )
 
 // A Config says what this side shows and what it demands. After it was passed
@@ -143,7 +146,8 @@ type Config struct {
 	// BeforeReattest, if set, is called before this side asks the peer anew on
 	// an open connection, and AfterReattest when that is decided: with the new
 	// Result, or with why there is none. They are called in a goroutine of that
-	// exchange, which waits for them.
+	// exchange, which waits for them: they must not call Reattest or CloseWrite
+	// of the same connection, which wait for it too.
 	BeforeReattest func(c *Conn)
 	AfterReattest  func(c *Conn, r *attestation.Result, err error)
 
@@ -253,6 +257,7 @@ func (c *Config) check() error {
 		"GetIdentities would not be called: TLS names the certificate, and there is no Attester")
 	bad(c.MaxExchanges < 0, "MaxExchanges must not be negative")
 	bad(c.ReattestEvery < 0, "ReattestEvery must not be negative")
+	bad(c.ReattestEvery > MaxReattestEvery, fmt.Sprintf("ReattestEvery must be at most %v", MaxReattestEvery))
 	bad(c.Verifier == nil && (c.ReattestEvery > 0 || c.AllowKeyChange || c.BeforeReattest != nil || c.AfterReattest != nil),
 		"ReattestEvery, AllowKeyChange, BeforeReattest and AfterReattest need a Verifier: without one nobody is asked anew")
 	bad(c.ClientFirst && (c.Attester == nil || c.Verifier == nil), "ClientFirst needs Attester and Verifier")

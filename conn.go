@@ -180,7 +180,10 @@ func (c *Conn) Read(b []byte) (int, error) {
 		return c.mux.read(b)
 	}
 	n, err := c.tls.Read(b)
-	return n, c.explain(err)
+	if c.phase.Load() == phaseFailed {
+		return 0, c.cause() // a verdict ran out while we waited
+	}
+	return n, err
 }
 
 // Write writes application data; see [Conn].
@@ -207,7 +210,7 @@ func (c *Conn) Close() error {
 	}
 	o.stop()
 	if c.phase.Load() != phaseNew && c.mux != nil {
-		c.mux.stop()
+		return c.mux.close()
 	}
 	return c.tls.Close()
 }

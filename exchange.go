@@ -83,9 +83,6 @@ func (x *exchange) steps(ctx context.Context) *Error {
 		if err != nil {
 			return broken(x.state.stage(), err)
 		}
-		if err := x.state.admit(t); err != nil {
-			return failed(x.state.stage(), err)
-		}
 		if err := x.handle(ctx, t, payload); err != nil {
 			return err
 		}
@@ -127,7 +124,7 @@ func (x *exchange) work(ctx context.Context, stage Stage, step func() *Error) *E
 
 // receive reads a frame, until ctx ends.
 func (x *exchange) receive(ctx context.Context) (wire.Type, []byte, error) {
-	t, payload, err := wire.Read(x.tls, x.maxAuth)
+	t, payload, err := wire.ReadIf(x.tls, x.maxAuth, x.state.admit)
 	ended := x.conn.ended(ctx)
 	switch {
 	case err == nil:
@@ -137,7 +134,7 @@ func (x *exchange) receive(ctx context.Context) (wire.Type, []byte, error) {
 		return 0, nil, fmt.Errorf("waiting for %s: %w", x.state.awaited(), ended)
 	case errors.Is(err, wire.ErrType):
 		return 0, nil, fmt.Errorf("%w (application data before the exchange is done?)", err)
-	case errors.Is(err, wire.ErrTooLarge):
+	case errors.Is(err, wire.ErrTooLarge), errors.Is(err, ErrProtocol):
 		return 0, nil, err
 	case x.out.failed() != nil:
 		err = x.out.failed() // which also ended the read

@@ -3,6 +3,7 @@ package expat
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"time"
 
 	"github.com/expat-go/expat/authenticator"
@@ -159,8 +160,13 @@ func (c *Conn) cause() error {
 }
 
 // expire ends a connection on which a verdict ran out. Reads and writes under
-// way end too.
+// way end too, whether or not the peer takes a close_notify, and what is
+// deciphered and not read is dropped.
 func (c *Conn) expire() {
 	c.fail(errExpired)
+	limit := time.AfterFunc(grace, func() { _ = c.net.Close() })
+	defer limit.Stop()
+	_ = c.net.SetReadDeadline(time.Unix(1, 0))
+	_, _ = io.Copy(io.Discard, c.tls) // from the connection under it nothing comes: see readUnder
 	_ = c.tls.Close()
 }

@@ -222,6 +222,15 @@ func (d *deadline) set(t time.Time) {
 	d.arm()
 }
 
+// stop lets go of the timer. Those who wait are told otherwise.
+func (d *deadline) stop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+}
+
 // arm closes done if it is time, and has itself called again if not. It is called
 // with mu held.
 func (d *deadline) arm() {

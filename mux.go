@@ -26,11 +26,13 @@ type mux struct {
 
 	header [wire.HeaderSize]byte // of the pump
 	pumped chan struct{}         // closed when the pump has ended
+	parted chan struct{}         // closed when the peer of a failed connection was told
 
 	mu      sync.Mutex // guards x.state and what x knows of both verdicts, and:
 	changed *sync.Cond // something below has changed
 	renewal *renewal   // under way; nil: none
 	shown   *flight    // our latest AUTHENTICATOR
+	paid    time.Time  // up to when answers are used up; see pace
 	due     time.Time  // when to ask anew; zero: only when told to
 	drawn   time.Time  // when the verdict was made to which due belongs
 	timer   *time.Timer
@@ -40,7 +42,7 @@ type mux struct {
 const ownEnd, peersEnd = 0, 1
 
 func newMux(c *Conn, x *exchange) *mux {
-	m := &mux{conn: c, x: x, out: x.out, pumped: make(chan struct{})}
+	m := &mux{conn: c, x: x, out: x.out, pumped: make(chan struct{}), parted: make(chan struct{})}
 	m.changed = sync.NewCond(&m.mu)
 	m.in.init(c.life)
 	x.state.live = true
@@ -110,11 +112,11 @@ func (m *mux) step() (*Error, error) {
 	}
 	t, n, err := wire.ParseHeader(m.header, m.x.maxAuth)
 	switch {
-	case err != nil || t != wire.Data:
-	case n == 0:
+	case err != nil:
+	case t == wire.Data && n == 0:
 		err = fmt.Errorf("%w: DATA without data", ErrProtocol)
-	case m.conn.apart != nil:
-		err = fmt.Errorf("%w: DATA on the exchange's stream", ErrProtocol)
+	default:
+		err = m.admit(t) // before its payload costs memory
 	}
 	if err != nil {
 		return m.violation(err), nil
@@ -128,6 +130,13 @@ func (m *mux) step() (*Error, error) {
 	}
 	m.x.Trace.received(Frame{Name: t.String(), Size: wire.HeaderSize + n})
 	return m.control(t, payload), nil
+}
+
+// admit returns an error if a frame is out of order.
+func (m *mux) admit(t wire.Type) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.x.state.admit(t)
 }
 
 // violation is the error of a frame that cannot be.
@@ -223,12 +232,37 @@ func (m *mux) stop() {
 	}
 	m.changed.Broadcast()
 	m.mu.Unlock()
+	m.readBy.stop()
+	m.writeBy.stop()
 	m.in.drop()
 	m.out.cut()
 }
 
+// close is Conn.Close. What belongs to an exchange leaves before, so that the
+// peer finds a good end, or of a failed connection the reason.
+func (m *mux) close() error {
+	if m.conn.phase.Load() == phaseFailed && m.conn.apart == nil {
+		select {
+		case <-m.parted:
+		case <-time.After(2 * grace): // a Trace that closes holds up the pump
+		}
+		_ = m.conn.net.Close()
+		return nil
+	}
+	cut := m.out.busy()
+	m.stop()
+	if cut && m.conn.apart == nil {
+		return m.conn.net.Close() // what the peer has of that Write must not seem complete
+	}
+	short, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	_ = m.out.end(short)
+	return m.x.tls.Close()
+}
+
 // farewell tells the peer why, as far as it listens, and closes the connection.
 func (m *mux) farewell(e *Error, word frame) {
+	defer close(m.parted)
 	limit := time.AfterFunc(grace, func() { _ = m.conn.net.Close() }) // ends a write that hangs, and the pump
 	defer limit.Stop()
 	if e.Side == Local {

@@ -102,6 +102,7 @@ func TestLiveOrder(t *testing.T) {
 		"DATA too large":           {func(r *rogue) { r.write(header(6, 16381)...) }, alerted(10), StageStream, AlertLimit, Local, wire.ErrTooLarge},
 		"DATA empty":               {frameOf(wire.Data, ""), alerted(13), StageStream, AlertProtocol, Local, ErrProtocol},
 		"AUTHENTICATOR, not asked": {frameOf(wire.Authenticator, "x"), alerted(13), StageStream, AlertProtocol, Local, ErrProtocol},
+		"its header alone":         {func(r *rogue) { r.write(header(3, 200<<10)...) }, alerted(13), StageStream, AlertProtocol, Local, ErrProtocol},
 		"RESULT, not shown":        {frameOf(wire.Result, "\xa1\x00\x00"), alerted(13), StageStream, AlertProtocol, Local, ErrProtocol},
 		"REQUEST, malformed":       {frameOf(wire.Request, "x"), alerted(1), StageRequest, AlertMalformed, Local, authenticator.ErrDecode},
 		"REQUEST used before":      {func(r *rogue) { r.send(wire.Request, r.raw) }, alerted(13), StageRequest, AlertProtocol, Local, ErrReattest},

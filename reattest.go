@@ -48,6 +48,8 @@ func (c *Conn) Reattest(ctx context.Context) (*attestation.Result, error) {
 		return r.result, r.err
 	case <-ctx.Done():
 		return nil, over(ctx)
+	case <-c.life.Done():
+		return nil, context.Cause(c.life)
 	}
 }
 
@@ -193,14 +195,38 @@ func (m *mux) requested(payload []byte) *Error {
 		return nil
 	}
 	m.x.state.answer = answerOwed
-	go m.show(asked)
+	go m.show(asked, m.pace(time.Now()))
 	return nil
 }
 
-// show answers a REQUEST.
-func (m *mux) show(asked *authenticator.ReceivedRequest) {
+// How often a REQUEST is answered: to attest can be slow and take a device that
+// serves all connections, and a peer that asks over and over on one connection
+// escapes whatever limits new ones. Who asks more often gets its answer later.
+const (
+	answerBurst    = 16
+	answerInterval = 100 * time.Millisecond
+)
+
+// pace is how long to wait with the answer to a REQUEST that comes now. It is
+// called with mu held.
+func (m *mux) pace(now time.Time) time.Duration {
+	if earliest := now.Add(-answerBurst * answerInterval); m.paid.Before(earliest) {
+		m.paid = earliest
+	}
+	m.paid = m.paid.Add(answerInterval)
+	return m.paid.Sub(now)
+}
+
+// show answers a REQUEST after a time.
+func (m *mux) show(asked *authenticator.ReceivedRequest, wait time.Duration) {
 	ctx, cancel := context.WithTimeout(m.conn.life, m.x.timeout)
 	defer cancel()
+	if wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
 	err := m.x.renewSigners(ctx)
 	var message []byte
 	var refusal *Error

@@ -63,6 +63,7 @@ func TestRelyingPartyOrder(t *testing.T) {
 	oneMore := DefaultMaxAuthenticator + 1
 	for _, d := range []deviation{
 		{"REQUEST first", func(r *rogue) { r.send(wire.Request, r.ask()) }, alerted(13), StageHello, AlertProtocol, "", ErrProtocol},
+		{"AUTHENTICATOR first, its header alone", func(r *rogue) { r.write(header(3, 200<<10)...) }, alerted(13), StageHello, AlertProtocol, "", ErrProtocol},
 		{"AUTHENTICATOR first", frameOf(wire.Authenticator, "x"), alerted(13), StageHello, AlertProtocol, "", ErrProtocol},
 		{"RESULT first", frameOf(wire.Result, "\xa1\x00\x00"), alerted(13), StageHello, AlertProtocol, "", ErrProtocol},
 		{"DATA first", frameOf(wire.Data, "data"), alerted(13), StageHello, AlertProtocol, "", ErrProtocol},

@@ -71,6 +71,7 @@ func (s *sender) loop() {
 			s.mu.Unlock()
 			err = s.write(f.frames)
 			s.mu.Lock()
+			f.frames = nil // told looks at f for as long as the connection lasts
 		case s.takes && len(s.data) > 0:
 			if buf == nil {
 				buf = frameBuffers.Get().(*[wire.HeaderSize + wire.MaxData]byte)
@@ -187,6 +188,13 @@ func (s *sender) stream(b []byte, stop, also <-chan struct{}) (int, error) {
 	n := len(b) - len(s.data)
 	s.data, s.takes = nil, false
 	return n, s.err
+}
+
+// busy tells whether a Write is under way.
+func (s *sender) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.takes
 }
 
 // cut lets no more data leave.

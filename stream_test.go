@@ -116,7 +116,7 @@ func TestLiveClose(t *testing.T) {
 	errs := make(chan error, 2)
 	go func() { _, err := c.Read(make([]byte, 1)); errs <- err }()
 	go func() { _, err := c.Write(make([]byte, 32<<20)); errs <- err }()
-	time.Sleep(20 * time.Millisecond)
+	require.Eventually(t, c.mux.out.busy, 5*time.Second, time.Millisecond)
 	require.NoError(t, c.Close())
 	for range 2 {
 		require.ErrorIs(t, <-errs, net.ErrClosed)

@@ -78,8 +78,13 @@ type clientLink struct {
 
 func (l *clientLink) Read(b []byte) (int, error) { return l.conn.readUnder(b) }
 
+// readUnder reads for TLS. What arrives once a verdict has run out is dropped
+// here, since the bare TLS connection would deliver it. With mux the pump does so.
 func (c *Conn) readUnder(b []byte) (int, error) {
 	n, err := c.net.Read(b)
+	if c.phase.Load() == phaseFailed && c.mux == nil {
+		return 0, c.cause()
+	}
 	if err == io.EOF {
 		c.cut.Store(true)
 	}

@@ -13,10 +13,20 @@ import (
 
 // valid returns the verdict on a connection's peer while it holds, else nil.
 func valid(conn *expat.Conn) *attestation.Result {
-	if end := conn.Expires(); !end.IsZero() && !time.Now().Before(end) {
+	if !holds(conn) {
 		return nil
 	}
 	return conn.Peer()
+}
+
+// holds tells whether a connection is still good: no verdict has run out, and
+// nobody was refused when he was asked anew.
+func holds(conn *expat.Conn) bool {
+	if conn.Handshake() != nil { // done long ago: is it still good?
+		return false
+	}
+	end := conn.Expires()
+	return end.IsZero() || time.Now().Before(end)
 }
 
 // FromContext returns the verdict on the client of the connection on which a
@@ -63,7 +73,8 @@ func attach(ctx context.Context, nc net.Conn) context.Context {
 
 // withState gives requests the TLS state in which NegotiatedProtocol is h2, as
 // handlers expect, and not the name under which it was negotiated. A request in the
-// other protocol than the one negotiated is refused.
+// other protocol than the one negotiated is refused, and one that was left in a
+// buffer when a verdict ended is dropped.
 func withState(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if state, ok := r.Context().Value(stateKey{}).(*tls.ConnectionState); ok {
@@ -72,6 +83,9 @@ func withState(next http.Handler) http.Handler {
 				return
 			}
 			r.TLS = state
+		}
+		if conn, ok := expat.FromContext(r.Context()); ok && !holds(conn) {
+			panic(http.ErrAbortHandler)
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -92,11 +92,20 @@ func limit(t Type, maxAuthenticator int) (int, error) {
 // type's cap before memory is taken, and memory grows only as bytes arrive. An
 // end of the stream inside a frame is io.ErrUnexpectedEOF, before it io.EOF.
 func Read(r io.Reader, maxAuthenticator int) (Type, []byte, error) {
+	return ReadIf(r, maxAuthenticator, func(Type) error { return nil })
+}
+
+// ReadIf is Read of a frame that is admitted by its type, before its payload is
+// read: the error of admit is returned as it is.
+func ReadIf(r io.Reader, maxAuthenticator int, admit func(Type) error) (Type, []byte, error) {
 	var header [HeaderSize]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {
 		return 0, nil, err
 	}
 	t, n, err := ParseHeader(header, maxAuthenticator)
+	if err == nil {
+		err = admit(t)
+	}
 	if err != nil {
 		return t, nil, err
 	}

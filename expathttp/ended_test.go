@@ -1,0 +1,64 @@
+package expathttp
+
+import (
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/expat-go/expat"
+)
+
+// A verdict does not outlive its connection: what a handler that still runs finds
+// of a peer that was refused when it was asked anew is nothing, and no guard lets
+// it through.
+func TestNoVerdictAfterRefusal(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"h2", "http/1.1"} {
+		cc, sc := configs("", "bob", protocol)
+		cc.Reattest, sc.ReattestEvery = true, 50*time.Millisecond
+		device := new(changing)
+		device.become("alice")
+		cc.Attester, sc.Verifier = device, &picky{only: "alice"}
+		found := make(chan [2]bool, 1)
+		_, addr := serve(t, sc, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			device.become("mallory")
+			<-r.Context().Done()
+			_, ok := FromRequest(r)
+			found <- [2]bool{ok, Require(http.NotFoundHandler()).admit(r) == nil}
+		}))
+		c, _ := client(t, cc, Options{})
+		_, _, err := get(t, t.Context(), c, "https://"+addr+"/")
+		require.Error(t, err)
+		require.Equal(t, [2]bool{false, false}, <-found)
+	}
+}
+
+// A request that lies in a buffer when the verdict ends is not served.
+func TestBufferedRequestAfterExpiry(t *testing.T) {
+	t.Parallel()
+	cc, sc := configs("alice", "bob", "http/1.1")
+	sc.Verifier = &toy{lifetime: time.Second}
+	served := make(chan string, 2)
+	_, addr := serve(t, sc, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		served <- r.URL.Path
+		w.Header().Set("Content-Length", "2")
+		_, _ = w.Write([]byte("ok"))
+		_ = http.NewResponseController(w).Flush()
+		conn, _ := expat.FromContext(r.Context())
+		for conn.Handshake() == nil {
+			time.Sleep(time.Millisecond)
+		}
+	}))
+	nc, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	conn := expat.ClientTo(nc, "127.0.0.1", cc)
+	defer conn.Close()
+	_, err = conn.Write([]byte("GET /first HTTP/1.1\r\nHost: x\r\n\r\nGET /second HTTP/1.1\r\nHost: x\r\n\r\n"))
+	require.NoError(t, err)
+	require.Equal(t, "/first", <-served)
+	time.Sleep(1500 * time.Millisecond)
+	require.Empty(t, served)
+}
