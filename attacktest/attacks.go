@@ -10,7 +10,7 @@ import (
 // suite is every attack, by what it attacks.
 func suite() []attack {
 	return slices.Concat(bindingAttacks(), keyAttacks(), downgradeAttacks(), relayAttacks(),
-		attesterAttacks(), tlsAttacks(), driftAttacks(), limitAttacks(), slowAttacks())
+		attesterAttacks(), tlsAttacks(), driftAttacks(), liveAttacks(), limitAttacks(), slowAttacks())
 }
 
 type try = func(ctx context.Context, s *scene) (verdict, error)

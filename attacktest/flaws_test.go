@@ -64,9 +64,9 @@ var quickly = []flawed{
 	one(anyVerdict, "verdict of his own"),
 	one(earlyData, "application data for a verdict", "application data for proof", "early application data", "unknown frame"),
 	one(anyFrame, "application data for a verdict", "application data for proof", "early application data", "unknown frame"),
-	one(anyCode, "application data after a refusal"),
-	one(noRequestOrder, "request twice"),
-	one(noContextSet, "context reuse across request types"),
+	one(anyCode, "application data after a refusal", "application data after a refused renewal"),
+	one(noRequestOrder, "request twice", "second request in a renewal"),
+	one(noContextSet, "context reuse across request types", "context used before in a renewal"),
 	one(noDirection, "request of the wrong direction"),
 	one(anyContext, "context without entropy"),
 	one(unasked, "Evidence without an offer"),
@@ -82,7 +82,7 @@ var quickly = []flawed{
 	one(noOwnKey, "reflected identity"),
 	{[]flaw{noSignature, noFinished}, []string{"authenticator of another connection", "authenticator of the other role", "certificate without its key", "forged Finished"}},
 	{[]flaw{noSignature, noFinished, noContext}, []string{"authenticator of another connection", "authenticator of the other role", "certificate without its key", "forged Finished", "replayed authenticator"}},
-	{[]flaw{noSignature, noFinished, noContextSet, noOwnKey}, []string{"authenticator of another connection", "authenticator of the other role", "certificate without its key", "context reuse across request types", "forged Finished", "reflected identity", "reflection"}},
+	{[]flaw{noSignature, noFinished, noContextSet, noOwnKey}, []string{"authenticator of another connection", "authenticator of the other role", "certificate without its key", "context reuse across request types", "context used before in a renewal", "forged Finished", "reflected identity", "reflection"}},
 	{[]flaw{noSignature, noFinished, noBinder}, []string{"Evidence of another connection", "authenticator of another connection", "authenticator of the other role", "certificate without its key", "forged Finished", "relayed Evidence with the TLS key", "replayed Evidence", "terminating proxy", "terminating proxy with the TLS key"}},
 	one(noBinder, "Evidence of another connection", "relayed Evidence with the TLS key", "replayed Evidence"),
 	one(noKeyHash, "key hash of another key"),
@@ -107,6 +107,8 @@ var slowly = []flawed{
 	one(noOverallTimeout, "slow HELLO", "slow TLS handshake"),
 	one(noExpiry, "state drift, our verdict"),
 	one(noLifetime, "state drift, its verdict"),
+	one(noBinder, "old Evidence in a renewal"),
+	{[]flaw{noSignature, noFinished, noContext, noBinder}, []string{"old Evidence in a renewal", "old authenticator in a renewal"}},
 }
 
 // Each attack finds the endpoint and the client that leave out the check against

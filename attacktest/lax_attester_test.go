@@ -139,6 +139,9 @@ func (l *lax) receiveResult(payload []byte) int {
 		return silently
 	}
 	l.accepted = true
+	if l.live {
+		l.answered = false // it may ask anew
+	}
 	if l.is(anyVerdict) {
 		l.judged, l.greeted = true, true
 	}

@@ -36,6 +36,7 @@ type lax struct {
 	judged   bool // the peer is accepted
 	answered bool // our authenticator is sent
 	accepted bool // by the peer
+	live     bool // open, and frames go on
 }
 
 type flaw string
@@ -132,6 +133,9 @@ func (l lax) run(nc net.Conn) (net.Conn, error) {
 	if l.lifetime > 0 {
 		time.AfterFunc(l.lifetime, func() { _ = nc.Close() })
 	}
+	if l.hello.Mux {
+		return l.goOn()
+	}
 	return l.tls, nil
 }
 
@@ -139,8 +143,18 @@ func (l *lax) open() bool {
 	return l.greeted && (l.judged || l.alone) && (l.accepted || !l.hello.WillRequest)
 }
 
-// caches are the sessions of clients that keep them.
-var clientCache = tls.NewLRUClientSessionCache(64)
+// clientCache has the sessions of clients that keep them.
+var clientCache = keeping{tls.NewLRUClientSessionCache(64)}
+
+// keeping keeps tickets that were used: clients run at the same time, and one must
+// not take another's away.
+type keeping struct{ tls.ClientSessionCache }
+
+func (k keeping) Put(key string, s *tls.ClientSessionState) {
+	if s != nil {
+		k.ClientSessionCache.Put(key, s)
+	}
+}
 
 func (l *lax) config() *tls.Config {
 	c := &tls.Config{
@@ -165,7 +179,7 @@ func (l *lax) config() *tls.Config {
 
 // greet sends HELLO and REQUEST.
 func (l *lax) greet(cs tls.ConnectionState) error {
-	h := wire.HelloMap{WillRequest: !l.alone, CanAttest: true}
+	h := wire.HelloMap{WillRequest: !l.alone, CanAttest: true, Mux: true}
 	if h.WillRequest {
 		h.MediaTypes = []string{simulated.MediaType}
 	}
@@ -210,6 +224,8 @@ func (l *lax) step() int {
 	}
 	switch {
 	case t == 0: // skipped
+	case t == wire.Data:
+		l.send(wire.Data, payload)
 	case t == wire.Alert:
 		return silently
 	case t == wire.Hello && !l.greeted:
@@ -235,7 +251,7 @@ func (l *lax) read() (wire.Type, []byte, int) {
 		return 0, nil, timeoutOr(err, silently)
 	}
 	n := int(header[1])<<16 | int(header[2])<<8 | int(header[3])
-	if header[0] < 1 || header[0] > 5 {
+	if header[0] < 1 || header[0] > 6 || header[0] == 6 && !l.live {
 		switch {
 		case l.is(earlyData): // a line of text, delivered
 			for b := header[3:]; b[0] != '\n'; {
@@ -250,7 +266,7 @@ func (l *lax) read() (wire.Type, []byte, int) {
 		}
 		return 0, nil, l.unless13()
 	}
-	limit := map[wire.Type]int{wire.Hello: 4096, wire.Request: 16384, wire.Authenticator: 262144, wire.Result: 256, wire.Alert: 2}
+	limit := map[wire.Type]int{wire.Hello: 4096, wire.Request: 16384, wire.Authenticator: 262144, wire.Result: 256, wire.Alert: 2, wire.Data: wire.MaxData}
 	if n > limit[wire.Type(header[0])] && !l.is(anyLength) {
 		return 0, nil, 10
 	}

@@ -199,7 +199,8 @@ func TestNotApplicable(t *testing.T) {
 			"diversion": "no Diverted", "reflected identity": "no Twin", "Evidence of nobody": "no Unknown", "unsigned envelope": "no Dressed",
 			"terminating proxy": "AsServer has no Other", "relayed Evidence": "AsServer has no Other",
 			"terminating proxy with the TLS key": "nobody has stolen it", "relayed Evidence with the TLS key": "nobody has stolen it",
-			"nobody asks": "somebody is attested",
+			"nobody asks": "somebody is attested", "second request in a renewal": "does not offer to be asked anew",
+			"context used before in a renewal": "does not offer to be asked anew", "application data after a refused renewal": "does not offer to be asked anew",
 		}
 		if alone {
 			target.Client = nil

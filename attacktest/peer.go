@@ -31,6 +31,11 @@ type peer struct {
 	asking []byte                         // the victim's REQUEST
 	asked  *authenticator.ReceivedRequest // the same, received
 
+	mux    bool                           // we say that frames may go on
+	first  *authenticator.ReceivedRequest // the victim's first REQUEST on a live connection
+	shown  []byte                         // the honest AUTHENTICATOR
+	before *authenticator.Request         // ours, which was judged
+
 	client chan clientEnd // what became of a victim that is a client; else nil
 }
 
@@ -223,6 +228,7 @@ func (p *peer) honest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.shown = b
 	p.send(wire.Authenticator, b)
 	if b, err = p.read(wire.Result); err != nil {
 		return err

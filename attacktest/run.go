@@ -236,6 +236,7 @@ func (p *peer) judge(lifetime time.Duration) error {
 	if _, err := session.Validate(q, b, anyChain); err != nil {
 		return err
 	}
+	p.before = q
 	p.sendVerdict(expat.AlertAccepted, lifetime)
 	return p.broken
 }

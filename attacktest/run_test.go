@@ -30,6 +30,7 @@ func TestRefusesAll(t *testing.T) {
 	w := newWorld(t)
 	client, server := w.configs(deadline)
 	client.Verifier, server.Verifier = w.shortVerifier(t), w.shortVerifier(t)
+	client.Reattest, server.Reattest = true, true
 	outcomes, err := attacktest.Run(t.Context(), w.target(serve(t, server), attacktest.ClientOf(client)), quick)
 	require.NoError(t, err)
 	var got bytes.Buffer
