@@ -315,3 +315,21 @@ func answerOf(c *Conn) answer {
 	defer c.mux.mu.Unlock()
 	return c.mux.x.state.answer
 }
+
+// Close ends a renewal in the moment in which the peer ends the connection.
+func TestPeerEndsWhileClosed(t *testing.T) {
+	t.Parallel()
+	nc, _ := net.Pipe()
+	conn := newConn(nc, authenticator.Client)
+	m := newMux(conn, &exchange{prepared: &prepared{Config: &Config{}}, conn: conn})
+	m.x.state = state{ask: askPending, answer: answerNone, live: true}
+	m.mu.Lock()
+	ended := make(chan struct{})
+	go func() { defer close(ended); m.ended(io.EOF) }()
+	time.Sleep(50 * time.Millisecond) // it waits for the lock
+	conn.end(net.ErrClosed)
+	m.mu.Unlock()
+	<-ended
+	require.False(t, m.closed[peersEnd])
+	_ = nc.Close()
+}

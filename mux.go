@@ -170,6 +170,10 @@ func (m *mux) ended(err error) {
 		err = io.ErrUnexpectedEOF // without close_notify
 	}
 	m.mu.Lock()
+	if m.conn.life.Err() != nil { // Close came meanwhile, and the renewal may be gone
+		m.mu.Unlock()
+		return
+	}
 	m.closed[peersEnd] = true
 	if err != io.EOF {
 		m.closed[ownEnd] = true
