@@ -97,6 +97,9 @@ func (x *exchange) appraise(ctx context.Context, peer *authenticator.Peer) (*ver
 	defer cancel()
 	result, err := attestation.Appraise(short, x.profile, peer, x.Verifier)
 	x.Trace.appraised(result, time.Since(start), err)
+	if errors.Is(err, attestation.ErrUnavailable) && errors.Is(ctx.Err(), context.Canceled) {
+		err = over(ctx) // the caller gave up, not the Verifier
+	}
 	if err != nil {
 		return nil, failed(StageAppraise, err)
 	}

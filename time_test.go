@@ -284,6 +284,24 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
+// Who gives up while the Verifier is at work has not met a Verifier that is down.
+func TestCancelledWhileAppraising(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	cc, sc := newWorld(t).configs(serverAttests)
+	cc.Verifier = &toy{appraise: func(context.Context, attestation.Binding, *cmw.Message) (*attestation.Result, error) {
+		cancel()
+		return nil, attestation.ErrUnavailable
+	}}
+	cn, sn := net.Pipe()
+	c, s := Client(cn, cc), Server(sn, sc)
+	peer := make(chan error, 1)
+	go func() { peer <- s.Handshake() }()
+	requireFailure(t, c.HandshakeContext(ctx), StageAppraise, AlertInternal, Local, context.Canceled)
+	require.Error(t, <-peer)
+}
+
 // A cause that the user gave is in the error beside context.Canceled.
 func TestCancelledWithCause(t *testing.T) {
 	t.Parallel()
