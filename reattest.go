@@ -49,6 +49,15 @@ func (c *Conn) Reattest(ctx context.Context) (*attestation.Result, error) {
 	case <-ctx.Done():
 		return nil, over(ctx)
 	case <-c.life.Done():
+	}
+	// It is most often this renewal that ends the connection, and AfterReattest
+	// hears of it first. A hook that itself waits here is not waited for.
+	select {
+	case <-r.done:
+		return r.result, r.err
+	case <-ctx.Done():
+		return nil, over(ctx)
+	case <-time.After(grace):
 		return nil, context.Cause(c.life)
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fxamacker/cbor/v2"
 	snptest "github.com/google/go-sev-guest/verify/testdata"
 	tdxtest "github.com/google/go-tdx-guest/testing/testdata"
 	"github.com/stretchr/testify/assert"
@@ -27,6 +26,7 @@ import (
 	"github.com/expat-go/expat/evidence/simulated"
 	"github.com/expat-go/expat/evidence/tdx"
 	"github.com/expat-go/expat/evidence/tpm"
+	"github.com/expat-go/expat/internal/detcbor"
 	"github.com/expat-go/expat/verifier/policy"
 	"github.com/expat-go/expat/verifier/policy/platforms"
 )
@@ -186,9 +186,9 @@ func TestLearnRefuses(t *testing.T) {
 // The levels of real firmware become the floor of a draft, and nothing weak is on.
 func TestLearn(t *testing.T) {
 	t.Parallel()
-	snp, err := cbor.Marshal(map[int]any{1: snptest.AttestationBytes[:0x4a0], 2: [][]byte{snptest.VcekBytes}})
+	snp, err := detcbor.Encode(map[int]any{1: snptest.AttestationBytes[:0x4a0], 2: [][]byte{snptest.VcekBytes}})
 	require.NoError(t, err)
-	quote, err := cbor.Marshal(map[int]any{1: tdx.TrimQuote(tdxtest.RawQuote)})
+	quote, err := detcbor.Encode(map[int]any{1: tdx.TrimQuote(tdxtest.RawQuote)})
 	require.NoError(t, err)
 	for _, c := range []struct {
 		mediaType string
