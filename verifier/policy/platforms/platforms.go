@@ -31,30 +31,17 @@ func derOf(b []byte) [][]byte {
 
 // certificates reads a list of files of certificates: entries {file: NAME}.
 func certificates(s *policy.Section, name string) []*x509.Certificate {
-	var out []*x509.Certificate
-	for _, entry := range s.Sections(name) {
-		b := entry.Read("file")
-		if !entry.Has("file") {
-			entry.Fail("file", "it is missing", "name a file")
-		}
-		if b == nil {
-			continue
-		}
-		for _, der := range derOf(b) {
-			c, err := x509.ParseCertificate(der)
-			if err != nil {
-				entry.Fail("file", "it holds no certificate: "+err.Error(), "name a file of certificates in PEM or DER")
-				break
-			}
-			out = append(out, c)
-		}
-	}
-	return out
+	return files(s, name, "certificate", x509.ParseCertificate)
 }
 
 // revocationLists reads a list of files of revocation lists: entries {file: NAME}.
 func revocationLists(s *policy.Section, name string) []*x509.RevocationList {
-	var out []*x509.RevocationList
+	return files(s, name, "revocation list", x509.ParseRevocationList)
+}
+
+// files reads a list of files that each hold one or more of what parse reads.
+func files[T any](s *policy.Section, name, what string, parse func(der []byte) (T, error)) []T {
+	var out []T
 	for _, entry := range s.Sections(name) {
 		b := entry.Read("file")
 		if !entry.Has("file") {
@@ -64,12 +51,12 @@ func revocationLists(s *policy.Section, name string) []*x509.RevocationList {
 			continue
 		}
 		for _, der := range derOf(b) {
-			l, err := x509.ParseRevocationList(der)
+			v, err := parse(der)
 			if err != nil {
-				entry.Fail("file", "it holds no revocation list: "+err.Error(), "name a file of revocation lists in PEM or DER")
+				entry.Fail("file", "it holds no "+what+": "+err.Error(), "name a file of "+what+"s in PEM or DER")
 				break
 			}
-			out = append(out, l)
+			out = append(out, v)
 		}
 	}
 	return out

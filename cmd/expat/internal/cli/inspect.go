@@ -49,7 +49,7 @@ expat policy explain.`,
 				return usage(cmd, fmt.Errorf("--at %q is not a time such as 2026-01-02T15:04:05Z", at))
 			}
 		}
-		b, err := readInput(args[0], cmd.InOrStdin())
+		b, err := readInput(args[0], cmd.InOrStdin(), inspect.MaxInput)
 		if err != nil {
 			return usage(cmd, err)
 		}
@@ -69,8 +69,9 @@ expat policy explain.`,
 	return cmd
 }
 
-// readInput reads no more than is needed to see that there is too much.
-func readInput(name string, stdin io.Reader) ([]byte, error) {
+// readInput reads a file or, for -, stdin: no more than is needed to see that it has
+// more than most bytes.
+func readInput(name string, stdin io.Reader, most int64) ([]byte, error) {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -79,5 +80,5 @@ func readInput(name string, stdin io.Reader) ([]byte, error) {
 		defer f.Close()
 		stdin = f
 	}
-	return io.ReadAll(io.LimitReader(stdin, inspect.MaxInput+1))
+	return io.ReadAll(io.LimitReader(stdin, most+1))
 }

@@ -138,15 +138,7 @@ const maxEvidence = 1 << 20
 
 // readMessage reads a CMW, or bare Evidence of a media type.
 func readMessage(name, mediaType string, stdin io.Reader) (*cmw.Message, error) {
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		stdin = f
-	}
-	b, err := io.ReadAll(io.LimitReader(stdin, maxEvidence+1))
+	b, err := readInput(name, stdin, maxEvidence)
 	switch {
 	case err != nil:
 		return nil, err
