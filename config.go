@@ -157,7 +157,8 @@ type Config struct {
 
 	// MaxExchanges is how many exchanges a listener works on at a time (attests,
 	// validates, appraises); further ones wait within their Timeout. Those that
-	// only wait for their peer do not count. Zero: [DefaultMaxExchanges].
+	// only wait for their peer do not count. Open connections that are attested
+	// anew have as many places of their own. Zero: [DefaultMaxExchanges].
 	MaxExchanges int
 
 	// Refused, if set, is told of each connection that a listener drops, in

@@ -35,7 +35,9 @@ type Conn struct {
 
 	prepared *prepared
 
-	exchanges chan struct{} // of a listener: a place for each exchange that is worked on; else nil
+	// Of a listener, else nil: a place for each exchange that is worked on, and as
+	// many apart for those on open connections, which newcomers cannot take.
+	exchanges, renewals chan struct{}
 
 	mu  sync.Mutex // makes one handshake run, guards err
 	err error      // sticky

@@ -108,7 +108,11 @@ func (x *exchange) handle(ctx context.Context, t wire.Type, payload []byte) *Err
 // work takes one of the listener's places for a step that costs more than
 // waiting does: so peers that say nothing take no place from those that do.
 func (x *exchange) work(ctx context.Context, stage Stage, step func() *Error) *Error {
-	if places := x.conn.exchanges; places != nil {
+	places := x.conn.exchanges
+	if x.state.live {
+		places = x.conn.renewals
+	}
+	if places != nil {
 		select {
 		case places <- struct{}{}:
 			defer func() { <-places }()

@@ -40,6 +40,7 @@ type listener struct {
 	start     sync.Once
 	pending   chan struct{} // a place for each connection that is held
 	exchanges chan struct{} // a place for each exchange that is worked on
+	renewals  chan struct{} // the same for exchanges on connections that were handed out
 }
 
 // Accept waits for the next attested connection.
@@ -51,6 +52,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return
 		}
 		l.exchanges = make(chan struct{}, p.exchanges)
+		l.renewals = make(chan struct{}, p.exchanges)
 		l.pending = make(chan struct{}, p.exchanges*pendingPerExchange)
 		go l.loop()
 	})
@@ -108,7 +110,7 @@ func temporary(err error) bool {
 func (l *listener) serve(nc net.Conn) {
 	defer func() { <-l.pending }()
 	c := Server(nc, l.cfg)
-	c.exchanges = l.exchanges
+	c.exchanges, c.renewals = l.exchanges, l.renewals
 	if err := c.HandshakeContext(l.ctx); err != nil {
 		if l.cfg.Refused != nil {
 			l.cfg.Refused(nc.RemoteAddr(), err)

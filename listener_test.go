@@ -215,6 +215,43 @@ func TestListenerSilentAfterTLS(t *testing.T) {
 	})
 }
 
+// Newcomers that take every place hold up no exchange on an open connection.
+func TestListenerRenewsBesideNewcomers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cc, sc := newWorld(t).configs(serverAttests)
+		renewing(cc)
+		renewing(sc)
+		var stall atomic.Bool
+		sc.MaxExchanges = 1
+		sc.Attester = &toy{attest: func(ctx context.Context, b attestation.Binding) (*cmw.Message, error) {
+			if stall.CompareAndSwap(true, false) {
+				<-ctx.Done()
+			}
+			return toyEvidence(b, toyMediaType)
+		}}
+		q := newQueue()
+		l := NewListener(q, sc)
+		good := Client(q.dial(), cc)
+		go func() { _ = good.Handshake() }()
+		s, err := l.Accept()
+		require.NoError(t, err)
+		stall.Store(true)
+		newcomer := Client(q.dial(), cc)
+		ended := make(chan error, 1)
+		go func() { ended <- newcomer.Handshake() }()
+		time.Sleep(time.Second)
+		start := time.Now()
+		_, err = good.Reattest(t.Context())
+		require.NoError(t, err)
+		require.Less(t, time.Since(start), time.Second)
+		require.NoError(t, l.Close())
+		require.Error(t, <-ended)
+		require.NoError(t, good.Close())
+		require.NoError(t, s.Close())
+	})
+}
+
 // Close ends handshakes under way at once, leaves open connections alone, and
 // leaves no goroutine (which synctest demands).
 func TestListenerClose(t *testing.T) {
