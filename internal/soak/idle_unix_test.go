@@ -3,12 +3,14 @@
 package soak
 
 import (
-	"errors"
+	"bufio"
+	"encoding/json"
 	"flag"
 	"net"
+	"os"
+	"os/exec"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -16,7 +18,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/expat-go/expat"
-	"github.com/expat-go/expat/attestation"
 )
 
 var (
@@ -28,82 +29,135 @@ var (
 // maxShare is what a fleet of 10,000 that renews every minute may use of two cores.
 const maxShare = 0.5
 
-// Many idle connections that renew stay open and cost little. Both ends are in this
-// process, over net.Pipe: neither file descriptors nor the kernel's part of TCP
-// count, but the processor time of both sides does.
+func TestMain(m *testing.M) {
+	if order := os.Getenv(fleetEnv); order != "" {
+		os.Exit(fleet(order))
+	}
+	os.Exit(m.Run())
+}
+
+// Many idle connections that renew stay open and cost little: over TCP on loopback,
+// the clients in a process of their own, as one may not have descriptors for both.
 func TestIdleFleet(t *testing.T) {
 	h := newHouse(t)
-	var renewed, failed atomic.Int64
-	cc, sc := h.config(h.newParty(t, "client.test"), *idleEvery), h.config(h.newParty(t, serverName), 0)
-	cc.Attester, sc.Verifier, sc.Reattest = nil, nil, true
-	cc.Timeout, sc.Timeout = 30*time.Second, 30*time.Second
-	cc.AfterReattest = func(_ *expat.Conn, _ *attestation.Result, err error) {
-		if err == nil {
-			renewed.Add(1)
-		} else if failed.Add(1) == 1 {
-			t.Log("the first to fail:", err)
-		}
-	}
 	goroutines, heap := level()
-	start := time.Now()
-	conns := openFleet(t, cc, sc, *idleConns)
-	opening := time.Since(start)
+	held := hold(t, h)
+	reports := startFleet(t, fleetOrder{
+		Addr: held.ln.Addr().String(), CA: h.ca.Root.Raw, Vendor: h.vendor.Root().Raw,
+		Conns: *idleConns, Every: *idleEvery, For: *idleFor,
+	})
+
+	opened := <-reports
+	require.Empty(t, opened.Error)
 	_, used := level()
-	t.Logf("%d connections opened in %v; %d goroutines, heap %.1f KiB a connection, both ends",
-		*idleConns, opening.Round(time.Millisecond), runtime.NumGoroutine(), float64(used-heap)/1024/float64(*idleConns))
+	t.Logf("%d connections opened in %v; heap a connection: %.1f KiB here, %.1f KiB at the client",
+		*idleConns, opened.Took.Round(time.Millisecond), float64(used-heap)/1024/float64(*idleConns), opened.Heap/1024/float64(*idleConns))
 
-	renewed.Store(0)
-	cpu, start := processorTime(t), time.Now()
-	time.Sleep(*idleFor)
-	count, took, spent := renewed.Load(), time.Since(start), processorTime(t)-cpu
-	share := float64(spent) / float64(took) / 2
+	cpu := processorTime(t)
+	r := <-reports
+	spent := processorTime(t) - cpu + r.Spent
+	share := float64(spent) / float64(r.Took) / 2
 	t.Logf("%d renewals in %v (%.1f/s), %v of processor time: %.1f %% of two cores, %v a renewal, both ends; %d failed",
-		count, took.Round(time.Millisecond), float64(count)/took.Seconds(), spent.Round(time.Millisecond), 100*share,
-		(spent / time.Duration(max(count, 1))).Round(time.Microsecond), failed.Load())
+		r.Renewed, r.Took.Round(time.Millisecond), float64(r.Renewed)/r.Took.Seconds(), spent.Round(time.Millisecond), 100*share,
+		(spent / time.Duration(max(r.Renewed, 1))).Round(time.Microsecond), r.Failed)
 
-	require.Zero(t, failed.Load())
-	want := float64(*idleConns) * took.Seconds() / idleEvery.Seconds()
-	require.Greater(t, float64(count), 0.8*want)
+	require.Empty(t, r.Error)
+	require.Zero(t, r.Failed)
+	want := float64(*idleConns) * r.Took.Seconds() / idleEvery.Seconds()
+	require.Greater(t, float64(r.Renewed), 0.8*want)
 	if *idleConns <= 10000 && *idleEvery >= time.Minute {
 		require.Less(t, share, maxShare)
 	}
-	for _, c := range conns {
-		_ = c.Close()
-	}
+	_, more := <-reports
+	require.False(t, more, "the clients' process ends")
+	held.close()
 	requireGoroutines(t, goroutines)
 }
 
-// openFleet opens connections, a few at a time and spread over one interval, as
-// those of a fleet that has been up for long are. Both ends of each are returned.
-func openFleet(t testing.TB, cc, sc *expat.Config, n int) []*expat.Conn {
-	t.Helper()
-	out := make([]*expat.Conn, 2*n)
-	errs := make([]error, n)
-	places := make(chan struct{}, 2*runtime.NumCPU())
-	var wg sync.WaitGroup
-	start := time.Now()
-	for i := range n {
-		time.Sleep(time.Until(start.Add(*idleEvery * time.Duration(i) / time.Duration(n))))
-		places <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-places }()
-			cn, sn := net.Pipe()
-			c, s := expat.Client(cn, cc), expat.Server(sn, sc)
-			out[2*i], out[2*i+1] = c, s
-			ch := make(chan error, 1)
-			go func() { ch <- s.Handshake() }()
-			errs[i] = errors.Join(c.Handshake(), <-ch)
-		})
+// held is a listener and the connections that it has accepted.
+type held struct {
+	ln      net.Listener
+	running sync.WaitGroup
+	conns   []net.Conn
+}
+
+// hold accepts connections, attests on them whenever it is asked, and nothing else.
+func hold(t testing.TB, h *house) *held {
+	cfg := h.config(h.newParty(t, serverName), 0)
+	cfg.Verifier, cfg.Reattest, cfg.Timeout = nil, true, 30*time.Second
+	cfg.Refused = func(_ net.Addr, err error) { t.Errorf("a client was dropped: %v", err) }
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	x := &held{ln: expat.NewListener(ln, cfg)}
+	x.running.Go(func() {
+		for {
+			c, err := x.ln.Accept()
+			if err != nil {
+				return
+			}
+			x.conns = append(x.conns, c)
+		}
+	})
+	t.Cleanup(x.close)
+	return x
+}
+
+func (x *held) close() {
+	_ = x.ln.Close()
+	x.running.Wait()
+	for _, c := range x.conns {
+		_ = c.Close()
 	}
-	wg.Wait()
-	require.NoError(t, errors.Join(errs...))
-	return out
+}
+
+// startFleet starts the clients' process, and returns its two reports.
+func startFleet(t testing.TB, o fleetOrder) <-chan fleetReport {
+	t.Helper()
+	order, err := json.Marshal(o)
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), fleetEnv+"="+string(order))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	reports := make(chan fleetReport)
+	go func() {
+		defer close(reports)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			var r fleetReport
+			if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+				r.Error = lines.Text()
+			}
+			select {
+			case reports <- r:
+			case <-t.Context().Done():
+			}
+		}
+		_ = cmd.Wait() // what it had to say, it has said
+	}()
+	return reports
 }
 
 // processorTime is what the process has used, user and system.
 func processorTime(t testing.TB) time.Duration {
 	t.Helper()
+	spent, err := usage()
+	require.NoError(t, err)
+	return spent
+}
+
+func usage() (time.Duration, error) {
 	var u syscall.Rusage
-	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
+}
+
+// heapInUse is what is left after a collection.
+func heapInUse() float64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
 }

@@ -41,12 +41,17 @@ func newHouse(t testing.TB) *house {
 	h.roots = h.ca.Pool()
 	h.vendor, err = simulated.NewVendor("soak", time.Now())
 	require.NoError(t, err)
-	h.policy, err = verifier.New(verifier.Policy{
-		Name: "soak", Roots: h.vendor.Roots(), AnyInstance: true,
-		Measurements: map[string][][]byte{"app": {make([]byte, 32)}},
-	}, simulated.Extractor{Chains: new(evidence.Chains)})
+	h.policy, err = newPolicy(h.vendor.Roots())
 	require.NoError(t, err)
 	return h
+}
+
+// newPolicy is met by good devices of the vendors.
+func newPolicy(vendors *x509.CertPool) (attestation.Verifier, error) {
+	return verifier.New(verifier.Policy{
+		Name: "soak", Roots: vendors, AnyInstance: true,
+		Measurements: map[string][][]byte{"app": {make([]byte, 32)}},
+	}, simulated.Extractor{Chains: new(evidence.Chains)})
 }
 
 // party is one side: a device, its key, and how the device behaves at the moment.
