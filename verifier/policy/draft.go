@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/expat-go/expat/evidence"
+	"github.com/expat-go/expat/internal/strictyaml"
 	"github.com/expat-go/expat/verifier"
 )
 
@@ -92,7 +93,7 @@ func (w *writer) line(indent int, text string) {
 
 // quote writes text that means itself in YAML.
 func quote(s string) string {
-	if plainName.MatchString(s) && !slices.Contains([]string{"y", "n", "yes", "no", "on", "off", "true", "false", "null"}, strings.ToLower(s)) {
+	if strictyaml.Plain(s) && !slices.Contains([]string{"y", "n", "yes", "no", "on", "off", "true", "false", "null"}, strings.ToLower(s)) {
 		return s
 	}
 	var b strings.Builder
@@ -272,7 +273,7 @@ func (w *writer) identifiers(n int, field string, observed []Observation, of fun
 
 // identifier is text where the bytes are a name, else hex.
 func identifier(id []byte) string {
-	if plainName.Match(id) {
+	if strictyaml.Plain(string(id)) {
 		return `"` + textPrefix + string(id) + `"`
 	}
 	return `"` + hex.EncodeToString(id) + `"`

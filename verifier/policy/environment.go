@@ -11,6 +11,7 @@ import (
 
 	"github.com/expat-go/expat/cmw"
 	"github.com/expat-go/expat/evidence"
+	"github.com/expat-go/expat/internal/strictyaml"
 	"github.com/expat-go/expat/verifier"
 )
 
@@ -88,11 +89,11 @@ func (e *environment) platform(f *file) *Platform {
 		return nil
 	}
 	e.Platform = name
-	before := len(f.errs)
+	before := len(f.Errors)
 	own := s.Section(name)
 	x, err := platform.Build(own)
 	switch {
-	case len(f.errs) > before: // field by field
+	case len(f.Errors) > before: // field by field
 		return platform
 	case err != nil:
 		s.fail(name, err.Error(), "change this section", err)
@@ -132,7 +133,7 @@ func (e *environment) identities() {
 	}
 	for i, r := range p.RevokedInstances {
 		if slices.ContainsFunc(p.Instances, func(b []byte) bool { return bytes.Equal(b, r) }) {
-			s.file.at(s.item("revoked_instances", i), fmt.Sprintf("%s[%d]", fieldPath(s.path, "revoked_instances"), i),
+			s.file.At(s.item("revoked_instances", i), fmt.Sprintf("%s[%d]", strictyaml.Path(s.path, "revoked_instances"), i),
 				"instances accepts the same device", "keep one of the two")
 		}
 	}

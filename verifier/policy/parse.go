@@ -10,6 +10,7 @@ import (
 
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmw"
+	"github.com/expat-go/expat/internal/strictyaml"
 	"github.com/expat-go/expat/verifier"
 )
 
@@ -20,12 +21,8 @@ const nameRemedy = "write 1 to 64 letters, digits and . _ + / -"
 
 // policy reads a whole file; where anything is wrong the result is not to be used.
 func (f *file) policy(data []byte) *Policy {
-	root := f.parseYAML(data)
+	root := f.Parse(data)
 	if root == nil {
-		return nil
-	}
-	if root.Kind != yaml.MappingNode || len(root.Content) == 0 {
-		f.at(root, "", "it is "+kindName(root)+", not a policy", `start it with "version: 1"`)
 		return nil
 	}
 	s := f.section(root, "")
@@ -46,11 +43,11 @@ func (f *file) policy(data []byte) *Policy {
 	}
 	f.distinct(all, p.composite)
 	f.unknown()
-	if len(f.errs) > 0 {
+	if len(f.Errors) > 0 {
 		return nil
 	}
 	p.digest, p.sources = f.digest(), f.sources
-	if p.build(f, all); len(f.errs) > 0 {
+	if p.build(f, all); len(f.Errors) > 0 {
 		return nil
 	}
 	return p
@@ -64,7 +61,7 @@ func (f *file) head(s *Section) {
 		s.Fail("version", "it is missing", `write "version: 1"`)
 	case n == nil: // reported
 	case n.Tag != "!!int":
-		s.Fail("version", "it is "+kindName(n), "write 1")
+		s.Fail("version", "it is "+strictyaml.KindName(n), "write 1")
 	case n.Value != "1":
 		s.Fail("version", fmt.Sprintf("this program does not know version %.20q of the format", n.Value), "write 1")
 	}
@@ -143,7 +140,7 @@ func (p *Policy) build(f *file, all []*environment) {
 		labelled = append(labelled, verifier.Environment{Label: e.name, Verifier: a, MayBeAbsent: e.MayBeAbsent})
 		p.environments = append(p.environments, e.Environment)
 	}
-	if len(f.errs) > 0 {
+	if len(f.Errors) > 0 {
 		return
 	}
 	var err error
@@ -156,6 +153,6 @@ func (p *Policy) build(f *file, all []*environment) {
 		p.verifier, err = verifier.NewDispatch(verifiers...)
 	}
 	if err != nil {
-		f.whole(err, "it is not usable: "+err.Error(), "change the environments")
+		f.Whole(err, "it is not usable: "+err.Error(), "change the environments")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmw"
 	"github.com/expat-go/expat/evidence"
+	"github.com/expat-go/expat/internal/strictyaml"
 	"github.com/expat-go/expat/verifier"
 )
 
@@ -121,21 +122,26 @@ func Load(ctx context.Context, path string, o Options) (*Policy, error) {
 // load also returns the files that it read, or tried to.
 func load(ctx context.Context, path string, o Options) (*Policy, []source, error) {
 	o.Name = path
-	data, err := readFile(path)
+	data, err := strictyaml.Read(path)
 	if err != nil {
-		return nil, []source{newSource(path, nil, err)}, &Error{File: path, Problem: "the file cannot be read: " + err.Error(), Remedy: "name a policy file", Err: err}
+		f := &strictyaml.File{Name: path, Noun: "policy", Kind: ErrFile}
+		return nil, []source{newSource(path, nil, err)}, f.Unreadable(err)
 	}
 	return parse(ctx, data, o)
 }
 
 func parse(ctx context.Context, data []byte, o Options) (*Policy, []source, error) {
 	o.ctx = ctx
-	f := &file{name: o.Name, dir: filepath.Dir(o.Name), options: &o, sources: []source{newSource(o.Name, data, nil)}}
+	f := &file{
+		File: strictyaml.File{Name: o.Name, Noun: "policy", Kind: ErrFile},
+		dir:  filepath.Dir(o.Name), options: &o, sources: []source{newSource(o.Name, data, nil)},
+	}
 	if len(o.Platforms) == 0 {
-		return nil, f.sources, &Error{File: f.name, Problem: "this program knows no platform", Remedy: "set Options.Platforms", Err: verifier.ErrPolicy}
+		f.Whole(verifier.ErrPolicy, "this program knows no platform", "set Options.Platforms")
+		return nil, f.sources, f.Err()
 	}
 	p := f.policy(data)
-	if err := join(f.name, f.errs); err != nil {
+	if err := f.Err(); err != nil {
 		return nil, f.sources, err
 	}
 	if ctx.Err() != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/expat-go/expat/internal/strictyaml"
 	"github.com/expat-go/expat/verifier"
 )
 
@@ -45,7 +46,7 @@ func (s *Section) measurements() map[string][][]byte {
 		}
 		for i, d := range digests {
 			if len(d) < minDigest || len(d) > maxDigest {
-				m.file.at(m.item(name, i), fmt.Sprintf("%s[%d]", fieldPath(m.path, name), i),
+				m.file.At(m.item(name, i), fmt.Sprintf("%s[%d]", strictyaml.Path(m.path, name), i),
 					fmt.Sprintf("it has %d bytes", len(d)), fmt.Sprintf("write a digest of %d to %d bytes in hex", minDigest, maxDigest))
 			}
 		}
@@ -80,7 +81,7 @@ func (s *Section) minVersions() map[string]string {
 
 // references reads a file of another format.
 func (s *Section) references(known map[string]func(ReferenceInput) (References, error)) (References, bool) {
-	before := len(s.file.errs)
+	before := len(s.file.Errors)
 	format := s.Text("format")
 	in := ReferenceInput{Content: s.Read("file"), Profile: s.Text("profile")}
 	for i, key := range s.Texts("keys") {
@@ -103,7 +104,7 @@ func (s *Section) references(known map[string]func(ReferenceInput) (References, 
 		}
 		s.Fail("format", fmt.Sprintf("%.40q is not known here", format), remedy)
 	}
-	if len(s.file.errs) > before {
+	if len(s.file.Errors) > before {
 		return References{}, false
 	}
 	found, err := read(in)

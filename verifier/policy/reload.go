@@ -9,6 +9,7 @@ import (
 
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmw"
+	"github.com/expat-go/expat/internal/strictyaml"
 )
 
 // DefaultInterval is how often a [Reloading] looks at its files where
@@ -100,7 +101,7 @@ func (r *Reloading) poll(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.seen {
-		b, err := readFile(s.path)
+		b, err := strictyaml.Read(s.path)
 		if newSource(s.path, b, err) != s {
 			_ = r.reload(ctx) // reported
 			return

@@ -4,14 +4,14 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
-	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/expat-go/expat/internal/strictyaml"
 )
 
 // Section is a mapping of a policy file. Its methods read fields and report what is
@@ -37,28 +37,25 @@ func (s *Section) Fail(name, problem, remedy string) { s.fail(name, problem, rem
 
 func (s *Section) fail(name, problem, remedy string, err error) {
 	_, at := s.find(name)
-	path := fieldPath(s.path, name)
+	path := strictyaml.Path(s.path, name)
 	switch {
 	case name == "":
 		at, path = s.node, s.path
 	case at == nil:
 		at = s.node
 	}
-	s.file.at(at, path, problem, remedy).Err = err
+	s.file.At(at, path, problem, remedy).Err = err
 }
 
 // failItem reports one item of a list.
 func (s *Section) failItem(name string, item *yaml.Node, i int, problem, remedy string) {
-	s.file.at(item, fmt.Sprintf("%s[%d]", fieldPath(s.path, name), i), problem, remedy)
+	s.file.At(item, fmt.Sprintf("%s[%d]", strictyaml.Path(s.path, name), i), problem, remedy)
 }
 
 func (s *Section) find(name string) (key, value *yaml.Node) {
-	if s.node == nil {
-		return nil, nil
-	}
-	for i := 0; i+1 < len(s.node.Content); i += 2 {
-		if s.node.Content[i].Value == name {
-			return s.node.Content[i], s.node.Content[i+1]
+	for key, value := range strictyaml.Fields(s.node) {
+		if key.Value == name {
+			return key, value
 		}
 	}
 	return nil, nil
@@ -76,7 +73,7 @@ func (s *Section) take(name string, kind yaml.Kind, want string) *yaml.Node {
 		s.Fail(name, "it has no value", "write "+want+", or leave the field out")
 		return nil
 	case v.Kind != kind:
-		s.Fail(name, "it is "+kindName(v), "write "+want)
+		s.Fail(name, "it is "+strictyaml.KindName(v), "write "+want)
 		return nil
 	case kind != yaml.ScalarNode && len(v.Content) == 0:
 		s.Fail(name, "it is empty", "write "+want+", or leave the field out")
@@ -85,49 +82,13 @@ func (s *Section) take(name string, kind yaml.Kind, want string) *yaml.Node {
 	return v
 }
 
-func kindName(n *yaml.Node) string {
-	switch {
-	case n.Kind == yaml.SequenceNode:
-		return "a list"
-	case n.Kind == yaml.MappingNode:
-		return "a mapping"
-	case n.Tag == "!!str":
-		return "text"
-	case n.Tag == "!!bool":
-		return "true or false"
-	case n.Tag == "!!null":
-		return "nothing"
-	case n.Tag == "!!timestamp":
-		return "a date to YAML"
-	}
-	return "a number to YAML"
-}
-
-// text reads a scalar as text. YAML takes 1.10 for the number 1.1, so that what is
-// not text must be quoted.
-func text(n *yaml.Node) (value, problem, remedy string) {
-	switch {
-	case n.Kind != yaml.ScalarNode:
-		return "", "it is " + kindName(n), "write text"
-	case n.Tag == "!!null":
-		return "", "it has no value", "write text"
-	case n.Tag != "!!str":
-		return "", "it is " + kindName(n), fmt.Sprintf("write it in quotes: %.80q", n.Value)
-	case n.Value == "":
-		return "", "it is empty", "write text, or leave it out"
-	case strings.ContainsFunc(n.Value, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r == 0x7f }):
-		return "", "it holds a control character", "remove it"
-	}
-	return n.Value, "", ""
-}
-
 // Text reads a field of text, which must not be empty.
 func (s *Section) Text(name string) string {
 	n := s.take(name, yaml.ScalarNode, "text")
 	if n == nil {
 		return ""
 	}
-	value, problem, remedy := text(n)
+	value, problem, remedy := strictyaml.Text(n)
 	if problem != "" {
 		s.Fail(name, problem, remedy)
 	}
@@ -140,22 +101,11 @@ func (s *Section) Flag(name string) bool {
 	if n == nil {
 		return false
 	}
-	if n.Tag != "!!bool" || n.Value != "true" && n.Value != "false" {
-		s.Fail(name, fmt.Sprintf("it is %.40q", n.Value), "write true or false")
-		return false
+	on, problem, remedy := strictyaml.Flag(n)
+	if problem != "" {
+		s.Fail(name, problem, remedy)
 	}
-	return n.Value == "true"
-}
-
-var decimal = regexp.MustCompile(`^(0|[1-9][0-9]{0,9})$`)
-
-// number reads a decimal number of lowest to highest.
-func number(n *yaml.Node, lowest, highest uint32) (uint32, bool) {
-	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || !decimal.MatchString(n.Value) {
-		return 0, false
-	}
-	v, err := strconv.ParseUint(n.Value, 10, 64)
-	return uint32(min(v, math.MaxUint32)), err == nil && v >= uint64(lowest) && v <= uint64(highest)
+	return on
 }
 
 // Number reads a number of 0 to highest; 0 if it is not there.
@@ -165,7 +115,7 @@ func (s *Section) Number(name string, highest uint32) uint32 {
 	if n == nil {
 		return 0
 	}
-	v, ok := number(n, 0, highest)
+	v, ok := strictyaml.Number(n, 0, highest)
 	if !ok {
 		s.Fail(name, fmt.Sprintf("it is %.40q", n.Value), "write "+want)
 	}
@@ -181,7 +131,7 @@ func (s *Section) Numbers(name string, highest uint32) []int {
 	}
 	var out []int
 	for i, item := range n.Content {
-		v, ok := number(item, 0, highest)
+		v, ok := strictyaml.Number(item, 0, highest)
 		if !ok || slices.Contains(out, int(v)) {
 			s.failItem(name, item, i, fmt.Sprintf("it is %.40q", item.Value), "write "+want)
 			continue
@@ -213,7 +163,7 @@ func (s *Section) Texts(name string) []string {
 	}
 	var out []string
 	for i, item := range n.Content {
-		value, problem, remedy := text(item)
+		value, problem, remedy := strictyaml.Text(item)
 		if problem == "" && slices.Contains(out, value) {
 			problem, remedy = "it is listed twice", "keep one"
 		}
@@ -233,7 +183,7 @@ const textPrefix = "text:"
 // text:NAME stands for the bytes of NAME.
 func bytesOf(n *yaml.Node, named bool, sizes ...int) (value []byte, problem, remedy string) {
 	value, problem, remedy = nil, "", ""
-	t, problem, remedy := text(n)
+	t, problem, remedy := strictyaml.Text(n)
 	if problem != "" {
 		return nil, problem, remedy
 	}
@@ -306,7 +256,7 @@ func (s *Section) byteLists(name string, named bool, sizes ...int) [][]byte {
 // Section reads a field that is a mapping. What is not there is an empty section,
 // which has no fields: see [Section.There].
 func (s *Section) Section(name string) *Section {
-	return s.file.section(s.take(name, yaml.MappingNode, "a mapping"), fieldPath(s.path, name))
+	return s.file.section(s.take(name, yaml.MappingNode, "a mapping"), strictyaml.Path(s.path, name))
 }
 
 // There tells whether the section is in the file.
@@ -324,7 +274,7 @@ func (s *Section) Sections(name string) []*Section {
 			s.failItem(name, item, i, "it is not a mapping with fields", "write NAME: VALUE")
 			continue
 		}
-		out = append(out, s.file.section(item, fmt.Sprintf("%s[%d]", fieldPath(s.path, name), i)))
+		out = append(out, s.file.section(item, fmt.Sprintf("%s[%d]", strictyaml.Path(s.path, name), i)))
 	}
 	return out
 }
@@ -332,12 +282,9 @@ func (s *Section) Sections(name string) []*Section {
 // Names are the fields that the section has, in the order of the file, for sections
 // whose fields are the user's own names.
 func (s *Section) Names() []string {
-	if s.node == nil {
-		return nil
-	}
 	var out []string
-	for i := 0; i+1 < len(s.node.Content); i += 2 {
-		out = append(out, s.node.Content[i].Value)
+	for key := range strictyaml.Fields(s.node) {
+		out = append(out, key.Value)
 	}
 	return out
 }

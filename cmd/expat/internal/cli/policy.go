@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/expat-go/expat/cmd/expat/internal/platform"
+	"github.com/expat-go/expat/internal/strictyaml"
 	"github.com/expat-go/expat/verifier/policy"
 )
 
@@ -135,9 +136,5 @@ func newPolicySchema() *cobra.Command {
 // policyError is for commands that are about something else than the policy: of its
 // errors it tells the first.
 func policyError(file string, err error) error {
-	all := policy.Errors(err)
-	if len(all) < 2 {
-		return err
-	}
-	return fmt.Errorf("%w (and %d more: expat policy check %s)", all[0], len(all)-1, file)
+	return strictyaml.First(err, "expat policy check "+file)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/expat-go/expat/cmd/expat/internal/proxy"
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
+	"github.com/expat-go/expat/internal/strictyaml"
 )
 
 func newProxy() *cobra.Command {
@@ -81,12 +82,9 @@ column, what is wrong and what to write instead, and exits with 2.`,
 	}
 	cmd.RunE = run(func(cmd *cobra.Command, args []string) error {
 		f, err := proxy.Check(cmd.Context(), args[0])
-		var all config.Errors
-		if errors.As(err, &all) {
-			for _, e := range all {
-				if _, err := fmt.Fprintln(cmd.OutOrStdout(), e); err != nil {
-					return err
-				}
+		for _, e := range config.Errors(err) {
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), e); err != nil {
+				return err
 			}
 		}
 		if err != nil {
@@ -113,12 +111,8 @@ func newProxySchema() *cobra.Command {
 // configurationError makes one line of the errors of a configuration, which are errors
 // of use; others stay as they are.
 func configurationError(cmd *cobra.Command, file string, err error) error {
-	var all config.Errors
-	switch {
-	case !errors.As(err, &all):
+	if !errors.Is(err, config.ErrFile) {
 		return err
-	case len(all) > 1:
-		err = fmt.Errorf("%w (and %d more: expat proxy check %s)", all[0], len(all)-1, file)
 	}
-	return usage(cmd, err)
+	return usage(cmd, strictyaml.First(err, "expat proxy check "+file))
 }

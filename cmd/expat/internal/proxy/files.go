@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"maps"
 
-	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
+	"github.com/expat-go/expat/internal/strictyaml"
 )
 
 // files are those that were read, or could not be, by name: the digest of the content
@@ -23,7 +23,7 @@ func digest(b []byte, err error) [sha256.Size]byte {
 
 // read reads a file and remembers what it held.
 func (f files) read(name string) ([]byte, error) {
-	b, err := config.ReadFile(name)
+	b, err := strictyaml.Read(name)
 	f[name] = digest(b, err)
 	return b, err
 }
@@ -31,7 +31,7 @@ func (f files) read(name string) ([]byte, error) {
 // changed tells whether a file holds something else now.
 func (f files) changed() bool {
 	for name, was := range f {
-		b, err := config.ReadFile(name)
+		b, err := strictyaml.Read(name)
 		if digest(b, err) != was {
 			return true
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/expat-go/expat/cmd/expat/internal/platform"
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/limit"
+	"github.com/expat-go/expat/internal/strictyaml"
 	"github.com/expat-go/expat/verifier/policy"
 )
 
@@ -185,7 +186,7 @@ func (p *proxy) unreachable(err error) {
 func (p *proxy) policyChanged(in *policy.Policy, err error) {
 	p.metrics.reloadsPolicy.WithLabelValues(p.name, outcomeOf(err)).Inc()
 	if err != nil {
-		p.log.Error("policy not changed", "file", p.spec.Verify.Policy, "in_force", in.ID(), "error", oneLine(firstOf(p.spec.Verify.Policy, err)))
+		p.log.Error("policy not changed", "file", p.spec.Verify.Policy, "in_force", in.ID(), "error", oneLine(strictyaml.First(err, "expat policy check "+p.spec.Verify.Policy)))
 		return
 	}
 	p.log.Info("policy changed", "file", p.spec.Verify.Policy, "in_force", in.ID())

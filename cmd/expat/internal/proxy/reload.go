@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"reflect"
 	"time"
+
+	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
 )
 
 // errRestart: the new configuration cannot follow the one in force.
@@ -58,7 +60,7 @@ func (s *Sidecar) reload() {
 
 // next builds all generations anew and uses them, or none.
 func (s *Sidecar) next(f files) error {
-	file, err := load(s.path, f)
+	file, err := config.Load(s.path, f.read)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ type Sidecar struct {
 // for that is over. It prints "listening on ADDRESS for NAME" for each listener.
 func Run(ctx context.Context, o Options) (err error) {
 	f := make(files)
-	file, err := load(o.Path, f)
+	file, err := config.Load(o.Path, f.read)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func Run(ctx context.Context, o Options) (err error) {
 // It makes no file.
 func Check(ctx context.Context, path string) (*config.File, error) {
 	f := make(files)
-	file, err := load(path, f)
+	file, err := config.Load(path, f.read)
 	if err != nil {
 		return nil, err
 	}
@@ -80,14 +80,6 @@ func Check(ctx context.Context, path string) (*config.File, error) {
 		}
 	}
 	return file, nil
-}
-
-func load(path string, f files) (*config.File, error) {
-	b, err := f.read(path)
-	if err != nil {
-		return nil, config.Errors{{File: path, Problem: "the file cannot be read: " + err.Error(), Remedy: "name a configuration file", Err: err}}
-	}
-	return config.Parse(path, b)
 }
 
 // prepare makes the proxies, each with its first generation.

@@ -3,11 +3,11 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmd/expat/internal/platform"
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
+	"github.com/expat-go/expat/internal/strictyaml"
 	"github.com/expat-go/expat/verifier/ear"
 	"github.com/expat-go/expat/verifier/policy"
 	"github.com/expat-go/expat/verifier/remote"
@@ -38,17 +38,9 @@ func newJudge(ctx context.Context, v *config.Verify, changed func(*policy.Policy
 	}
 	r, err := policy.NewReloading(ctx, v.Policy, policy.ReloadOptions{Options: platform.PolicyOptions(), Changed: changed})
 	if err != nil {
-		return nil, firstOf(v.Policy, err)
+		return nil, strictyaml.First(err, "expat policy check "+v.Policy)
 	}
 	return &judge{Verifier: r, policy: r}, nil
-}
-
-// firstOf makes one line of the errors of a policy.
-func firstOf(file string, err error) error {
-	if all := policy.Errors(err); len(all) > 1 {
-		return fmt.Errorf("%w (and %d more: expat policy check %s)", all[0], len(all)-1, file)
-	}
-	return err
 }
 
 func newRemote(c *config.Remote) (*judge, error) {
