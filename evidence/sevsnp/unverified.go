@@ -2,6 +2,8 @@ package sevsnp
 
 import (
 	"crypto/x509"
+
+	"github.com/expat-go/expat/evidence"
 )
 
 // Unverified is what Evidence says. Nothing in it is checked: anyone can have made
@@ -80,26 +82,6 @@ func (p *parsed) describe(line string) Report {
 	}
 }
 
-// Flag is one bit of a field, by its name in the specification.
-type Flag struct {
-	Name string
-	Set  bool
-}
-
-// flags reads the bits of which the names are known.
-func flags(v uint64, names []bit) []Flag {
-	out := make([]Flag, 0, len(names))
-	for _, b := range names {
-		out = append(out, Flag{b.name, v>>b.at&1 == 1})
-	}
-	return out
-}
-
-type bit struct {
-	at   uint
-	name string
-}
-
 // GuestPolicy is POLICY: what the guest's owner demanded at launch.
 type GuestPolicy uint64
 
@@ -107,10 +89,10 @@ type GuestPolicy uint64
 func (p GuestPolicy) ABI() (major, minor uint8) { return uint8(p >> 8), uint8(p) }
 
 // Flags are the bits of the policy, in their order.
-func (p GuestPolicy) Flags() []Flag {
-	return flags(uint64(p), []bit{
-		{16, "SMT"}, {18, "MIGRATE_MA"}, {19, "DEBUG"}, {20, "SINGLE_SOCKET"}, {21, "CXL_ALLOW"},
-		{22, "MEM_AES_256_XTS"}, {23, "RAPL_DIS"}, {24, "CIPHERTEXT_HIDING_DRAM"}, {25, "PAGE_SWAP_DISABLE"},
+func (p GuestPolicy) Flags() []evidence.Flag {
+	return evidence.Flags(uint64(p), []string{
+		16: "SMT", 18: "MIGRATE_MA", 19: "DEBUG", 20: "SINGLE_SOCKET", 21: "CXL_ALLOW",
+		22: "MEM_AES_256_XTS", 23: "RAPL_DIS", 24: "CIPHERTEXT_HIDING_DRAM", 25: "PAGE_SWAP_DISABLE",
 	})
 }
 
@@ -118,9 +100,9 @@ func (p GuestPolicy) Flags() []Flag {
 type PlatformInfo uint64
 
 // Flags are the bits, in their order.
-func (i PlatformInfo) Flags() []Flag {
-	return flags(uint64(i), []bit{
-		{0, "SMT_EN"}, {1, "TSME_EN"}, {2, "ECC_EN"}, {3, "RAPL_DIS"}, {4, "CIPHERTEXT_HIDING_DRAM_EN"},
-		{5, "ALIAS_CHECK_COMPLETE"}, {7, "TIO_EN"},
+func (i PlatformInfo) Flags() []evidence.Flag {
+	return evidence.Flags(uint64(i), []string{
+		0: "SMT_EN", 1: "TSME_EN", 2: "ECC_EN", 3: "RAPL_DIS", 4: "CIPHERTEXT_HIDING_DRAM_EN",
+		5: "ALIAS_CHECK_COMPLETE", 7: "TIO_EN",
 	})
 }

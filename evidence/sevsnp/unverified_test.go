@@ -36,13 +36,13 @@ func TestParseUnverified(t *testing.T) {
 	require.Equal(t, uint32(1), r.SignatureAlgo)
 	major, minor := r.Policy.ABI()
 	require.Equal(t, [2]uint8{1, 0}, [2]uint8{major, minor})
-	require.Equal(t, []Flag{
-		{"SMT", false}, {"MIGRATE_MA", false}, {"DEBUG", true}, {"SINGLE_SOCKET", false}, {"CXL_ALLOW", false},
-		{"MEM_AES_256_XTS", false}, {"RAPL_DIS", false}, {"CIPHERTEXT_HIDING_DRAM", false}, {"PAGE_SWAP_DISABLE", false},
+	require.Equal(t, []evidence.Flag{
+		{Name: "SMT", Set: false}, {Name: "MIGRATE_MA", Set: false}, {Name: "DEBUG", Set: true}, {Name: "SINGLE_SOCKET", Set: false}, {Name: "CXL_ALLOW", Set: false},
+		{Name: "MEM_AES_256_XTS", Set: false}, {Name: "RAPL_DIS", Set: false}, {Name: "CIPHERTEXT_HIDING_DRAM", Set: false}, {Name: "PAGE_SWAP_DISABLE", Set: false},
 	}, r.Policy.Flags())
-	require.Equal(t, []Flag{
-		{"SMT_EN", true}, {"TSME_EN", false}, {"ECC_EN", false}, {"RAPL_DIS", false}, {"CIPHERTEXT_HIDING_DRAM_EN", false},
-		{"ALIAS_CHECK_COMPLETE", true}, {"TIO_EN", false},
+	require.Equal(t, []evidence.Flag{
+		{Name: "SMT_EN", Set: true}, {Name: "TSME_EN", Set: false}, {Name: "ECC_EN", Set: false}, {Name: "RAPL_DIS", Set: false}, {Name: "CIPHERTEXT_HIDING_DRAM_EN", Set: false},
+		{Name: "ALIAS_CHECK_COMPLETE", Set: true}, {Name: "TIO_EN", Set: false},
 	}, r.PlatformInfo.Flags())
 	require.Equal(t, "VCEK", r.SigningKey)
 	require.False(t, r.MaskChipKey || r.AuthorKeyEn)

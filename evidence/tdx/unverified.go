@@ -3,6 +3,8 @@ package tdx
 import (
 	"crypto/x509"
 	"encoding/binary"
+
+	"github.com/expat-go/expat/evidence"
 )
 
 // Unverified is what Evidence says. Nothing in it is checked: anyone can have made
@@ -103,34 +105,14 @@ func (q *quote) describe() Quote {
 	return out
 }
 
-// Flag is one bit of a field, by its name in Intel's specifications.
-type Flag struct {
-	Name string
-	Set  bool
-}
-
-// flags reads the bits of which the names are known, in their order.
-func flags(v uint64, names []bit) []Flag {
-	out := make([]Flag, 0, len(names))
-	for _, b := range names {
-		out = append(out, Flag{b.name, v>>b.at&1 == 1})
-	}
-	return out
-}
-
-type bit struct {
-	at   uint
-	name string
-}
-
 // Attributes is ATTRIBUTES of a trust domain (Intel TDX Module ABI).
 type Attributes uint64
 
 // Flags are the bits, in their order.
-func (a Attributes) Flags() []Flag {
-	return flags(uint64(a), []bit{
-		{0, "DEBUG"}, {4, "HGS_PLUS_PROF"}, {5, "PERF_PROF"}, {6, "PMT_PROF"}, {16, "ICSSD"}, {27, "LASS"},
-		{28, "SEPT_VE_DISABLE"}, {29, "MIGRATABLE"}, {30, "PKS"}, {31, "KL"}, {62, "TPA"}, {63, "PERFMON"},
+func (a Attributes) Flags() []evidence.Flag {
+	return evidence.Flags(uint64(a), []string{
+		0: "DEBUG", 4: "HGS_PLUS_PROF", 5: "PERF_PROF", 6: "PMT_PROF", 16: "ICSSD", 27: "LASS",
+		28: "SEPT_VE_DISABLE", 29: "MIGRATABLE", 30: "PKS", 31: "KL", 62: "TPA", 63: "PERFMON",
 	})
 }
 
@@ -139,10 +121,10 @@ func (a Attributes) Flags() []Flag {
 type XFAM uint64
 
 // Flags are the bits, in their order.
-func (x XFAM) Flags() []Flag {
-	return flags(uint64(x), []bit{
-		{0, "X87"}, {1, "SSE"}, {2, "AVX"}, {3, "BNDREGS"}, {4, "BNDCSR"}, {5, "OPMASK"}, {6, "ZMM_HI256"},
-		{7, "HI16_ZMM"}, {8, "PT"}, {9, "PKRU"}, {10, "PASID"}, {11, "CET_U"}, {12, "CET_S"}, {13, "HDC"},
-		{14, "UINTR"}, {15, "LBR"}, {16, "HWP"}, {17, "XTILECFG"}, {18, "XTILEDATA"},
+func (x XFAM) Flags() []evidence.Flag {
+	return evidence.Flags(uint64(x), []string{
+		0: "X87", 1: "SSE", 2: "AVX", 3: "BNDREGS", 4: "BNDCSR", 5: "OPMASK", 6: "ZMM_HI256",
+		7: "HI16_ZMM", 8: "PT", 9: "PKRU", 10: "PASID", 11: "CET_U", 12: "CET_S", 13: "HDC",
+		14: "UINTR", 15: "LBR", 16: "HWP", 17: "XTILECFG", 18: "XTILEDATA",
 	})
 }

@@ -75,7 +75,7 @@ func TestParseUnverified15(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	t.Parallel()
-	set := func(all []Flag) (out []string) {
+	set := func(all []evidence.Flag) (out []string) {
 		for _, f := range all {
 			if f.Set {
 				out = append(out, f.Name)

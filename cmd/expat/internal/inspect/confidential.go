@@ -5,25 +5,20 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/expat-go/expat/evidence"
 	"github.com/expat-go/expat/evidence/sevsnp"
 	"github.com/expat-go/expat/evidence/tdx"
 )
 
-// bit is one named bit.
-type bit struct {
-	name string
-	set  bool
-}
-
 // flags adds a field of bits: the number, and the names of those that are set and of
 // those that are not.
-func (r *Report) flags(name string, value uint64, list []bit) {
+func (r *Report) flags(name string, value uint64, list []evidence.Flag) {
 	on, off := []string{}, []string{}
 	for _, f := range list {
-		if f.set {
-			on = append(on, f.name)
+		if f.Set {
+			on = append(on, f.Name)
 		} else {
-			off = append(off, f.name)
+			off = append(off, f.Name)
 		}
 	}
 	r.add(name, "%#x", value)
@@ -56,7 +51,7 @@ func snpReport(value []byte) (*Report, error) {
 	r, p := newReport("", len(value)), u.Report
 	r.add("version", "%d", p.Version)
 	r.add("guest svn", "%d", p.GuestSVN)
-	r.flags("policy", uint64(p.Policy), convert(p.Policy.Flags(), func(f sevsnp.Flag) bit { return bit{f.Name, f.Set} }))
+	r.flags("policy", uint64(p.Policy), p.Policy.Flags())
 	major, minor := p.Policy.ABI()
 	r.add("policy, lowest ABI", "%d.%d", major, minor)
 	r.zeros("family id", p.FamilyID)
@@ -64,7 +59,7 @@ func snpReport(value []byte) (*Report, error) {
 	r.add("vmpl", "%d", p.VMPL)
 	r.add("signature algorithm", "%s", signatureAlgorithm(p.SignatureAlgo))
 	r.add("current tcb", "%s", tcb(p.CurrentTCB, p.ProductLine))
-	r.flags("platform info", uint64(p.PlatformInfo), convert(p.PlatformInfo.Flags(), func(f sevsnp.Flag) bit { return bit{f.Name, f.Set} }))
+	r.flags("platform info", uint64(p.PlatformInfo), p.PlatformInfo.Flags())
 	r.add("signing key", "%s", p.SigningKey)
 	r.add("mask chip key", "%t", p.MaskChipKey)
 	r.add("author key enabled", "%t", p.AuthorKeyEn)
@@ -89,14 +84,6 @@ func snpReport(value []byte) (*Report, error) {
 	r.add("certificates", "%d", len(u.Certificates))
 	r.certificates(u.Certificates)
 	return r, nil
-}
-
-func convert[T any](list []T, f func(T) bit) []bit {
-	out := make([]bit, 0, len(list))
-	for _, v := range list {
-		out = append(out, f(v))
-	}
-	return out
 }
 
 func signatureAlgorithm(n uint32) string {
@@ -128,8 +115,8 @@ func tdxReport(value []byte) (*Report, error) {
 	r.zeros("mrseam", q.MRSEAM)
 	r.zeros("mrsignerseam", q.MRSignerSEAM)
 	r.zeros("seamattributes", q.SEAMAttributes)
-	r.flags("attributes", uint64(q.Attributes), convert(q.Attributes.Flags(), func(f tdx.Flag) bit { return bit{f.Name, f.Set} }))
-	r.flags("xfam", uint64(q.XFAM), convert(q.XFAM.Flags(), func(f tdx.Flag) bit { return bit{f.Name, f.Set} }))
+	r.flags("attributes", uint64(q.Attributes), q.Attributes.Flags())
+	r.flags("xfam", uint64(q.XFAM), q.XFAM.Flags())
 	r.zeros("mrtd", q.MRTD)
 	r.zeros("mrconfigid", q.MRConfigID)
 	r.zeros("mrowner", q.MROwner)
