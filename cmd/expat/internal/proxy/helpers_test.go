@@ -49,6 +49,12 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
+func (b *buffer) reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.b.Reset()
+}
+
 // lines counts the lines of the log with a message and all the texts.
 func (b *buffer) lines(t testing.TB, message string, texts ...string) int {
 	t.Helper()
@@ -97,6 +103,12 @@ const head = "version: 1\nadmin: {listen: \"127.0.0.1:0\"}\nreload: {interval: 2
 
 func tryStart(t testing.TB, dir, text string) (*running, error) {
 	t.Helper()
+	return tryStartChanged(t, dir, text, nil)
+}
+
+// tryStartChanged is tryStart with proxies that are changed before they serve.
+func tryStartChanged(t testing.TB, dir, text string, change func(*proxy)) (*running, error) {
+	t.Helper()
 	if !strings.Contains(text, "version:") {
 		text = head + text
 	}
@@ -109,7 +121,7 @@ func tryStart(t testing.TB, dir, text string) (*running, error) {
 	s.stop = stop
 	out, in := io.Pipe()
 	go func() {
-		err := Run(ctx, Options{Path: s.path, Stdout: in, Log: s.log, Reload: s.reload})
+		err := Run(ctx, Options{Path: s.path, Stdout: in, Log: s.log, Reload: s.reload, testingOnlyPrepare: change})
 		_ = in.Close()
 		s.ended <- err
 	}()

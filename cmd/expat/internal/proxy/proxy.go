@@ -137,7 +137,6 @@ func (p *proxy) serverConfig() *expat.Config {
 			return p.current.Load().server, nil
 		},
 	})
-	c.GetIdentities = func(context.Context) ([]tls.Certificate, error) { return p.current.Load().certificates, nil }
 	c.Refused = func(remote net.Addr, err error) { p.refuse(remote, err) }
 	c.Trace.Done = func(err error) {
 		if err == nil {

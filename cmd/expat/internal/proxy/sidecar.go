@@ -19,6 +19,8 @@ type Options struct {
 	Stdout io.Writer       // gets a line for each listener
 	Log    io.Writer       // gets the log
 	Reload <-chan struct{} // demands a reload, as SIGHUP does; may be nil
+
+	testingOnlyPrepare func(*proxy) // changes proxies before they serve; may be nil
 }
 
 // errDrained: the time for connections to end is over.
@@ -47,7 +49,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	s := &Sidecar{path: o.Path, metrics: newMetrics(), log: newLog(o.Log, file.Log), file: file, files: f}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := s.prepare(ctx, file, f); err != nil {
+	if err := s.prepare(ctx, file, f, o.testingOnlyPrepare); err != nil {
 		return err
 	}
 	work, cut := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -83,13 +85,16 @@ func Check(ctx context.Context, path string) (*config.File, error) {
 }
 
 // prepare makes the proxies, each with its first generation.
-func (s *Sidecar) prepare(ctx context.Context, file *config.File, f files) error {
+func (s *Sidecar) prepare(ctx context.Context, file *config.File, f files, change func(*proxy)) error {
 	for _, spec := range file.Proxies {
 		p, err := newProxy(ctx, spec, s.metrics, s.log)
 		if err != nil {
 			return fmt.Errorf("%s: %w", spec.Name, err)
 		}
 		s.proxies = append(s.proxies, p)
+		if change != nil {
+			change(p)
+		}
 		g, err := p.generation(spec, f)
 		if err != nil {
 			return err
