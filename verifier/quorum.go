@@ -40,11 +40,9 @@ const dissent = 50 * time.Millisecond
 
 // quorum has several Verifiers judge the same message.
 type quorum struct {
-	name       string
-	need       int
-	members    []Member
-	mediaTypes []string
-	takes      [][]string // by member
+	name    string
+	need    int
+	members []Member
 }
 
 // NewQuorum makes a Verifier that has all members judge the same message at the
@@ -85,36 +83,37 @@ func NewQuorum(name string, need int, members ...Member) (attestation.Verifier, 
 			return nil, fmt.Errorf(`%w: member %d needs a Verifier and a Name of its own without "/"`, ErrPolicy, i)
 		}
 		names[m.Name] = true
-		q.takes = append(q.takes, slices.Clone(m.Verifier.MediaTypes()))
 	}
-	for _, types := range q.takes {
-		for _, t := range types {
-			if len(attestation.Common([]string{t}, q.mediaTypes)) == 0 && q.takers(t) >= need {
-				q.mediaTypes = append(q.mediaTypes, t)
-			}
-		}
-	}
-	if len(q.mediaTypes) == 0 {
+	if len(q.MediaTypes()) == 0 {
 		return nil, fmt.Errorf("%w: there is no media type that %d members take", ErrPolicy, need)
 	}
 	return q, nil
 }
 
-// takers is the number of members that take a media type.
-func (q *quorum) takers(mediaType string) int {
-	n := 0
-	for _, types := range q.takes {
-		n += len(attestation.Common([]string{mediaType}, types))
+// MediaTypes are those of the moment: members that read their policies again can change
+// them.
+func (q *quorum) MediaTypes() []string {
+	var takes [][]string // by member
+	for _, m := range q.members {
+		takes = append(takes, m.Verifier.MediaTypes())
 	}
-	return n
+	var out []string
+	for _, t := range slices.Concat(takes...) {
+		takers := 0
+		for _, types := range takes {
+			takers += len(attestation.Common([]string{t}, types))
+		}
+		if takers >= q.need && len(attestation.Common([]string{t}, out)) == 0 {
+			out = append(out, t)
+		}
+	}
+	return out
 }
-
-func (q *quorum) MediaTypes() []string { return slices.Clone(q.mediaTypes) }
 
 func (q *quorum) Appraise(ctx context.Context, b attestation.Binding, m *cmw.Message) (*attestation.Result, error) {
 	var questions []question
-	for i, member := range q.members {
-		if _, ok := takes(q.takes[i], m); ok {
+	for _, member := range q.members {
+		if _, ok := takes(member.Verifier.MediaTypes(), m); ok {
 			questions = append(questions, question{member.Name, member.Verifier, m})
 		}
 	}

@@ -289,6 +289,25 @@ func TestQuorumMediaTypes(t *testing.T) {
 
 // TestQuorumOfAppraisers: two policies judge one device, and the exchange opens
 // only where both agree.
+// A member whose policy is another since the quorum was made counts with what it reads now.
+func TestQuorumOfChangingMembers(t *testing.T) {
+	t.Parallel()
+	b, m := asked(t)
+	changing := &opinionated{types: []string{"a/b"}, judge: yes}
+	q := quorumOf(t, 2, verifier.Member{Name: "a", Verifier: changing}, verifier.Member{Name: "b", Verifier: opinionated{[]string{"a/b", fakeType}, yes}})
+	require.Equal(t, []string{"a/b"}, q.MediaTypes())
+	_, err := q.Appraise(context.Background(), b, m)
+	require.ErrorIs(t, err, attestation.ErrMalformed)
+	changing.types = []string{fakeType}
+	require.Equal(t, []string{fakeType}, q.MediaTypes())
+	_, err = q.Appraise(context.Background(), b, m)
+	require.NoError(t, err)
+	changing.types = nil
+	require.Empty(t, q.MediaTypes())
+	_, err = q.Appraise(context.Background(), b, m)
+	require.ErrorIs(t, err, verifier.ErrNoQuorum)
+}
+
 func TestQuorumOfAppraisers(t *testing.T) {
 	t.Parallel()
 	l := newLab(t, deviceOptions())

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 
 	"github.com/spf13/cobra"
@@ -69,11 +68,11 @@ func (f *elsewhereFlags) check(side *sideFlags) error {
 }
 
 // attester has own show passports, where that is wanted.
-func (f *elsewhereFlags) attester(ctx context.Context, own *platform.Own) (*platform.Own, error) {
+func (f *elsewhereFlags) attester(own *platform.Own) (*platform.Own, error) {
 	if f.passport == "" {
 		return own, nil
 	}
-	return f.from.Passport(ctx, own, f.passport, f.passportCached)
+	return f.from.Passport(own, f.passport, f.passportCached)
 }
 
 // judge makes what judges the other side by the word of a verifier.

@@ -119,7 +119,7 @@ func (f *sideFlags) attest(ctx context.Context, side state.Side, names ...string
 	if err != nil {
 		return nil, err
 	}
-	return f.elsewhere.attester(ctx, own)
+	return f.elsewhere.attester(own)
 }
 
 // judging is what judges the other side, and what goes with it.

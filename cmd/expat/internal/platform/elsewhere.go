@@ -1,7 +1,6 @@
 package platform
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -34,7 +33,7 @@ func DefaultKeys(path string) string { return filepath.Join(path, appraise.JWKSF
 // Judge has Evidence of a platform appraised at a URL: the background-check model
 // (RFC 9334, Section 5.2). The error wraps [ErrElsewhere].
 func (e Elsewhere) Judge(url, platform string) (*remote.Verifier, error) {
-	types, err := mediaTypes(platform)
+	types, err := MediaTypes(platform)
 	if err != nil {
 		return nil, err
 	}
@@ -53,46 +52,13 @@ func (e Elsewhere) Accept(keyBound bool) (*passport.Verifier, error) {
 	return v, elsewhere(err)
 }
 
-// Passport has o show results of the Verifier at a URL in place of its Evidence, for
-// each connection or, if cached, one for its key that is renewed. o is closed with what
-// is returned, also where that is an error, which wraps [ErrElsewhere].
-func (e Elsewhere) Passport(ctx context.Context, o *Own, url string, cached bool) (own *Own, err error) {
-	closers := []func() error{o.Close}
-	all := func() error {
-		var errs []error
-		for _, c := range slices.Backward(closers) {
-			errs = append(errs, c())
-		}
-		return errors.Join(errs...)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, all())
-		}
-	}()
+// Passport is [Show] of the Verifier at a URL.
+func (e Elsewhere) Passport(o *Own, url string, cached bool) (*Own, error) {
 	client, err := e.client(url, o.Attester.MediaTypes())
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, o.Close())
 	}
-	closers = append(closers, client.Close)
-	source, err := client.Source(o.Attester)
-	if err != nil {
-		return nil, elsewhere(err)
-	}
-	if !cached {
-		a, err := passport.NewPerConnection(source)
-		return &Own{Attester: a, Certificate: o.Certificate, close: all}, elsewhere(err)
-	}
-	leaf, err := x509.ParseCertificate(o.Certificate.Certificate[0])
-	if err != nil {
-		return nil, elsewhere(err)
-	}
-	a, err := passport.NewCached(ctx, passport.CachedOptions{Source: source, SPKI: leaf.RawSubjectPublicKeyInfo})
-	if err != nil {
-		return nil, elsewhere(err)
-	}
-	closers = append(closers, a.Close)
-	return &Own{Attester: a, Certificate: o.Certificate, close: all}, nil
+	return Show(o, client, client.Close, cached)
 }
 
 // client asks the service as "expat verifier serve" demands it: with the key.
@@ -158,8 +124,8 @@ func elsewhere(err error) error {
 	return fmt.Errorf("%w: %w", ErrElsewhere, err)
 }
 
-// mediaTypes are those of the Evidence of a platform, or of several in one device.
-func mediaTypes(name string) ([]string, error) {
+// MediaTypes are those of the Evidence of a platform, or of several in one device.
+func MediaTypes(name string) ([]string, error) {
 	parts, err := Parse(name)
 	if err != nil {
 		return nil, err

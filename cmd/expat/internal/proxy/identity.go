@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/expat-go/expat/cmd/expat/internal/state"
 	"github.com/expat-go/expat/evidence/sevsnp"
 	"github.com/expat-go/expat/evidence/tdx"
+	"github.com/expat-go/expat/verifier/remote"
 )
 
 // defaultNames are in certificates that are made of a state directory.
@@ -19,10 +22,37 @@ var defaultNames = []string{"localhost", "127.0.0.1", "::1"}
 // newOwn makes what proves this side; without an attester it proves nothing. Its
 // certificate is empty where that is in a file.
 func newOwn(ctx context.Context, p *config.Proxy) (*platform.Own, error) {
+	if p.Identity == nil {
+		return new(platform.Own), nil
+	}
+	o, err := ownEvidence(ctx, p)
+	if err != nil || p.Identity.Passport == nil {
+		return o, err
+	}
+	client, stop, err := newPassport(p.Identity)
+	if err != nil {
+		return nil, errors.Join(err, o.Close())
+	}
+	return platform.Show(o, client, stop, p.Identity.PassportCached)
+}
+
+// newPassport makes a client of the Verifier that judges this side; stop lets go of it.
+func newPassport(id *config.Identity) (v *remote.Verifier, stop func() error, err error) {
+	c := *id.Passport
+	if c.MediaTypes == nil {
+		if c.MediaTypes, err = platform.MediaTypes(id.Attester); err != nil {
+			return nil, nil, err
+		}
+	}
+	if v, stop, err = newRemote(&c); err != nil {
+		return nil, nil, fmt.Errorf("passport: %w", err)
+	}
+	return v, stop, nil
+}
+
+func ownEvidence(ctx context.Context, p *config.Proxy) (*platform.Own, error) {
 	id := p.Identity
 	switch {
-	case id == nil:
-		return new(platform.Own), nil
 	case id.State != "":
 		return ownOfState(ctx, p)
 	case id.Attester == platform.SEVSNP:

@@ -182,11 +182,11 @@ func (p *proxy) unreachable(err error) {
 	p.sampled.write(slog.LevelError, "upstream", "no upstream", "error", oneLine(err))
 }
 
-func (p *proxy) policyChanged(in *policy.Policy, err error) {
+func (p *proxy) policyChanged(file string, in *policy.Policy, err error) {
 	p.metrics.reloadsPolicy.WithLabelValues(p.name, outcomeOf(err)).Inc()
 	if err != nil {
-		p.log.Error("policy not changed", "file", p.spec.Verify.Policy, "in_force", in.ID(), "error", oneLine(strictyaml.First(err, "expat policy check "+p.spec.Verify.Policy)))
+		p.log.Error("policy not changed", "file", file, "in_force", in.ID(), "error", oneLine(strictyaml.First(err, "expat policy check "+file)))
 		return
 	}
-	p.log.Info("policy changed", "file", p.spec.Verify.Policy, "in_force", in.ID())
+	p.log.Info("policy changed", "file", file, "in_force", in.ID())
 }

@@ -29,7 +29,7 @@ func (s *Sidecar) watch(ctx context.Context, demanded <-chan struct{}) {
 		case <-demanded:
 			s.reload()
 			for _, p := range s.proxies {
-				if r := p.judge.policy; r != nil {
+				for _, r := range p.judge.policies {
 					_ = r.Reload(ctx) // reported where the content is new
 				}
 			}

@@ -69,6 +69,13 @@ func Check(ctx context.Context, path string) (*config.File, error) {
 		return nil, err
 	}
 	for _, spec := range file.Proxies {
+		if id := spec.Identity; id != nil && id.Passport != nil {
+			_, stop, err := newPassport(id)
+			if err != nil {
+				return nil, fmt.Errorf("%s: identity: %w", spec.Name, err)
+			}
+			_ = stop() // nothing was asked
+		}
 		if spec.Identity != nil && spec.Identity.State != "" {
 			spec.Identity = nil // is made, and its device opened, when the sidecar starts
 		}
@@ -142,7 +149,7 @@ func (s *Sidecar) run(ctx, work context.Context, cut context.CancelCauseFunc, re
 	var background, serving sync.WaitGroup
 	background.Go(func() { s.watch(watching, reload) })
 	for _, p := range s.proxies {
-		if r := p.judge.policy; r != nil {
+		for _, r := range p.judge.policies {
 			background.Go(func() { _ = r.Run(watching) }) // ends with its context only
 		}
 	}

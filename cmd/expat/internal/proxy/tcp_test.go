@@ -283,7 +283,7 @@ func TestExpiryAndReattestation(t *testing.T) {
 		client := start(t, dir, clientSide(server.addrs["web"]))
 		_, err := ask(t, client.addrs["out"], "x")
 		require.Error(t, err)
-		require.EqualValues(t, 1, server.metric("handshakes_total", `outcome="refused",proxy="web"`))
+		eventually(t, func() bool { return server.metric("handshakes_total", `outcome="refused",proxy="web"`) == 1 }, "counted")
 	})
 }
 

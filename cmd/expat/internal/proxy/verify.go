@@ -2,70 +2,99 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
+	"errors"
+	"fmt"
 
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmd/expat/internal/platform"
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
 	"github.com/expat-go/expat/internal/strictyaml"
+	"github.com/expat-go/expat/verifier"
 	"github.com/expat-go/expat/verifier/ear"
+	"github.com/expat-go/expat/verifier/passport"
 	"github.com/expat-go/expat/verifier/policy"
-	"github.com/expat-go/expat/verifier/remote"
 )
+
+// quorumName is what results call the quorum of a configuration.
+const quorumName = "quorum"
+
+// policyChanged is told of what became of a changed policy file.
+type policyChanged func(file string, in *policy.Policy, err error)
 
 // judge is what judges peers; the zero judge demands nothing.
 type judge struct {
 	attestation.Verifier
-	policy *policy.Reloading
-	close  func() error
+	policies []*policy.Reloading
+	closers  []func() error
 }
 
 func (j *judge) Close() error {
-	if j.close == nil {
-		return nil
+	var errs []error
+	for _, c := range j.closers {
+		errs = append(errs, c())
 	}
-	return j.close()
+	return errors.Join(errs...)
 }
 
-// newJudge makes what a configuration demands of peers; changed is told of new
-// policies.
-func newJudge(ctx context.Context, v *config.Verify, changed func(*policy.Policy, error)) (*judge, error) {
+// newJudge makes what a configuration demands of peers.
+func newJudge(ctx context.Context, v *config.Verify, changed policyChanged) (*judge, error) {
+	j := new(judge)
+	var err error
 	switch {
 	case v == nil:
-		return new(judge), nil
-	case v.Remote != nil:
-		return newRemote(v.Remote)
+	case v.Quorum != nil:
+		j.Verifier, err = j.quorum(ctx, v.Quorum, changed)
+	case v.Passport != nil:
+		j.Verifier, err = j.passport(v.Passport)
+	default:
+		j.Verifier, err = j.one(ctx, v.Policy, v.Remote, changed)
 	}
-	r, err := policy.NewReloading(ctx, v.Policy, policy.ReloadOptions{Options: platform.PolicyOptions(), Changed: changed})
 	if err != nil {
-		return nil, strictyaml.First(err, "expat policy check "+v.Policy)
+		return nil, errors.Join(err, j.Close())
 	}
-	return &judge{Verifier: r, policy: r}, nil
+	return j, nil
 }
 
-func newRemote(c *config.Remote) (*judge, error) {
-	keys, err := ear.JWKSFile(c.Keys)
-	if err != nil {
-		return nil, err
-	}
-	checker, err := ear.NewChecker(ear.CheckerOptions{Keys: keys, Issuer: c.Issuer, AllowUnnamedIssuer: c.AllowUnnamedIssuer})
-	if err != nil {
-		return nil, err
-	}
-	o := remote.Options{
-		URL: c.URL, PlainHTTPToLoopback: c.PlainHTTPToLoopback, MediaTypes: c.MediaTypes, Checker: checker,
-		SendKey: c.SendKey, AcceptUnattestedKey: c.AcceptUnattestedKey,
-	}
-	if c.Roots != "" {
-		roots, err := make(files).roots(c.Roots)
+// one judges by a policy, or asks a Verifier elsewhere.
+func (j *judge) one(ctx context.Context, file string, c *config.Remote, changed policyChanged) (attestation.Verifier, error) {
+	if c != nil {
+		v, stop, err := newRemote(c)
 		if err != nil {
 			return nil, err
 		}
-		o.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
+		j.closers = append(j.closers, stop)
+		return v, nil
 	}
-	v, err := remote.New(o)
+	r, err := policy.NewReloading(ctx, file, policy.ReloadOptions{
+		Options: platform.PolicyOptions(),
+		Changed: func(in *policy.Policy, err error) { changed(file, in, err) },
+	})
+	if err != nil {
+		return nil, strictyaml.First(err, "expat policy check "+file)
+	}
+	j.policies = append(j.policies, r)
+	return r, nil
+}
+
+func (j *judge) quorum(ctx context.Context, c *config.Quorum, changed policyChanged) (attestation.Verifier, error) {
+	var members []verifier.Member
+	for _, m := range c.Members {
+		v, err := j.one(ctx, m.Policy, m.Remote, changed)
+		if err != nil {
+			return nil, fmt.Errorf("member %s: %w", m.Name, err)
+		}
+		members = append(members, verifier.Member{Name: m.Name, Verifier: v})
+	}
+	return verifier.NewQuorum(quorumName, c.Need, members...)
+}
+
+func (j *judge) passport(c *config.Passport) (attestation.Verifier, error) {
+	checker, stop, err := newChecker(c.Keys, c.Roots, false, ear.CheckerOptions{
+		Issuer: c.Issuer, AllowUnnamedIssuer: c.AllowUnnamedIssuer, Audience: c.Audience, MaxAge: c.MaxAge,
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &judge{Verifier: v, close: v.Close}, nil
+	j.closers = append(j.closers, stop)
+	return passport.NewVerifier(passport.VerifierOptions{Checker: checker, KeyBound: c.KeyBound})
 }

@@ -66,16 +66,16 @@ func TestNewRemote(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, appraise.WriteJWKS(dir, jwks))
 	good := config.Remote{URL: "https://v.example", Keys: filepath.Join(dir, appraise.JWKSFile), Issuer: "n", MediaTypes: []string{"a/b"}, Roots: filepath.Join(dir, "s/ca.pem")}
-	j, err := newRemote(&good)
+	_, stop, err := newRemote(&good)
 	require.NoError(t, err)
-	require.NoError(t, j.Close())
+	require.NoError(t, stop())
 	for name, change := range map[string]func(*config.Remote){
 		"url": func(c *config.Remote) { c.URL = "http://v.example" }, "keys": func(c *config.Remote) { c.Keys = "/nowhere" },
 		"issuer": func(c *config.Remote) { c.Issuer = "" }, "roots": func(c *config.Remote) { c.Roots = c.Keys },
 	} {
 		bad := good
 		change(&bad)
-		_, err := newRemote(&bad)
+		_, _, err := newRemote(&bad)
 		require.Error(t, err, name)
 	}
 }

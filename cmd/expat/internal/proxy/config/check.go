@@ -167,6 +167,9 @@ func (r *reader) identity(path string, p *Proxy) {
 	r.demand(!files || slices.Contains([]string{"", "sevsnp", "tdx"}, id.Attester), path+".attester", "its key is not in a file", "give state in place of certificate and key")
 	r.demand(files || id.Attester != "", path+".attester", "it is missing", "with state, name an attester")
 	r.demand(!files || len(id.Names) == 0 && !id.ExposeTestKeys, path, "names and expose_test_keys are for state", "remove them")
+	r.remote(path+".passport", id.Passport, false)
+	r.demand(id.Passport == nil || id.Attester != "", path+".passport", "there is no attester", "name one: the Verifier judges its Evidence")
+	r.demand(!id.PassportCached || id.Passport != nil, path+".passport_cached", "there is no passport", "remove it, or give passport")
 	r.demand(len(id.Names) == 0 || !slices.Contains(parts, "tpm"), path+".names", "the certificate of a TPM is there already", "give the names to expat tpm enroll")
 }
 
@@ -178,14 +181,54 @@ func (r *reader) verify(path string, p *Proxy) {
 		return
 	}
 	path += ".verify"
-	r.demand((v.Policy == "") == (v.Remote != nil), path, "it has not exactly one of policy and remote", "give one")
-	if v.Remote == nil {
+	r.demand(count(v.Policy != "", v.Remote != nil, v.Quorum != nil, v.Passport != nil) == 1, path,
+		"it has not exactly one of policy, remote, quorum and passport", "give one")
+	r.remote(path+".remote", v.Remote, true)
+	if q := v.Quorum; q != nil {
+		r.quorum(path+".quorum", q)
+	}
+	if c := v.Passport; c != nil {
+		path += ".passport"
+		r.demand(c.Keys != "", path+".keys", "it is missing", "name the keys that sign results")
+		r.demand(c.MaxAge == 0 || c.MaxAge >= time.Second, path+".max_age", "it is too short", "write at least 1s")
+	}
+}
+
+// quorum leaves media types to the Verifiers, who know them when they are made.
+func (r *reader) quorum(path string, q *Quorum) {
+	r.demand(len(q.Members) >= 2 && len(q.Members) <= maxMembers, path+".members", fmt.Sprintf("there are %d", len(q.Members)), fmt.Sprintf("list 2 to %d", maxMembers))
+	r.demand(q.Need >= 1 && q.Need <= len(q.Members), path+".need", fmt.Sprintf("%d of %d members cannot agree", q.Need, len(q.Members)), "write how many of them must")
+	names := make(map[string]bool)
+	for i, m := range q.Members {
+		at := fmt.Sprintf("%s.members[%d]", path, i)
+		r.demand(proxyName.MatchString(m.Name), at+".name", fmt.Sprintf("%.60q is no name", m.Name), "write 1 to 40 of a-z, 0-9 and -, not - first")
+		r.demand(!names[m.Name], at+".name", "another member has it", "give each its own")
+		names[m.Name] = true
+		r.demand(count(m.Policy != "", m.Remote != nil) == 1, at, "it has not exactly one of policy and remote", "give one")
+		r.remote(at+".remote", m.Remote, true)
+	}
+}
+
+// remote checks a Verifier elsewhere, if there is one.
+func (r *reader) remote(path string, c *Remote, types bool) {
+	if c == nil {
 		return
 	}
-	path += ".remote"
-	r.demand(v.Remote.URL != "", path+".url", "it is missing", "write the base URL of the Verifier")
-	r.demand(v.Remote.Keys != "", path+".keys", "it is missing", "name the file of the keys that sign results")
-	r.demand(len(v.Remote.MediaTypes) > 0, path+".media_types", "it is missing", "list the Evidence that the Verifier appraises")
+	r.demand(c.URL != "", path+".url", "it is missing", "write the base URL of the Verifier")
+	r.demand(c.Keys != "", path+".keys", "it is missing", "name the keys that sign results")
+	r.demand(!types || len(c.MediaTypes) > 0, path+".media_types", "it is missing", "list the Evidence that the Verifier appraises")
+	r.demand((c.Certificate == "") == (c.Key == ""), path, "one of certificate and key is missing", "give both")
+}
+
+// count is how many are true.
+func count(all ...bool) int {
+	n := 0
+	for _, is := range all {
+		if is {
+			n++
+		}
+	}
+	return n
 }
 
 func (r *reader) result(path string, c *Result) {

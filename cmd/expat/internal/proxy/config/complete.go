@@ -2,6 +2,8 @@ package config
 
 import (
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // complete fills in defaults, and makes names of files absolute, from dir.
@@ -14,7 +16,7 @@ func (f *File) complete(dir string) {
 		p := &f.Proxies[i]
 		p.complete()
 		for _, name := range p.names() {
-			if *name != "" && !filepath.IsAbs(*name) {
+			if *name != "" && !filepath.IsAbs(*name) && !IsURL(*name) {
 				*name = filepath.Join(dir, *name)
 			}
 		}
@@ -36,8 +38,11 @@ func (p *Proxy) complete() {
 	if p.Identity != nil {
 		set(&p.Identity.TPM, defaultTPM)
 	}
-	if p.Verify != nil && p.Verify.Remote != nil {
-		set(&p.Verify.Remote.Issuer, defaultVerifierName)
+	for _, r := range p.remotes() {
+		set(&r.Issuer, defaultVerifierName)
+	}
+	if p.Verify != nil && p.Verify.Passport != nil {
+		set(&p.Verify.Passport.Issuer, defaultVerifierName)
 	}
 	if p.Result != nil {
 		set(&p.Result.Issuer, defaultResultIssuer)
@@ -53,6 +58,26 @@ func set[T comparable](field *T, def T) {
 	}
 }
 
+// remotes are all Verifiers elsewhere.
+func (p *Proxy) remotes() []*Remote {
+	var all []*Remote
+	if p.Identity != nil {
+		all = append(all, p.Identity.Passport)
+	}
+	if v := p.Verify; v != nil {
+		all = append(all, v.Remote)
+		if v.Quorum != nil {
+			for i := range v.Quorum.Members {
+				all = append(all, v.Quorum.Members[i].Remote)
+			}
+		}
+	}
+	return slices.DeleteFunc(all, func(r *Remote) bool { return r == nil })
+}
+
+// IsURL tells whether keys are fetched.
+func IsURL(keys string) bool { return strings.Contains(keys, "://") }
+
 // names are the fields that name files and directories.
 func (p *Proxy) names() []*string {
 	all := []*string{&p.Roots}
@@ -61,9 +86,17 @@ func (p *Proxy) names() []*string {
 	}
 	if p.Verify != nil {
 		all = append(all, &p.Verify.Policy)
-		if p.Verify.Remote != nil {
-			all = append(all, &p.Verify.Remote.Roots, &p.Verify.Remote.Keys)
+		if q := p.Verify.Quorum; q != nil {
+			for i := range q.Members {
+				all = append(all, &q.Members[i].Policy)
+			}
 		}
+		if c := p.Verify.Passport; c != nil {
+			all = append(all, &c.Roots, &c.Keys)
+		}
+	}
+	for _, r := range p.remotes() {
+		all = append(all, &r.Roots, &r.Certificate, &r.Key, &r.Token, &r.Keys)
 	}
 	if p.BackendTLS != nil {
 		all = append(all, &p.BackendTLS.Roots, &p.BackendTLS.Certificate, &p.BackendTLS.Key)

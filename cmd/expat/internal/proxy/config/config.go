@@ -50,6 +50,7 @@ const (
 	defaultLogFormat       = "json"
 	defaultLogLevel        = "info"
 	maxProxies, maxTargets = 64, 64
+	maxMembers             = 16
 )
 
 // File is a configuration. Tag doc describes a field, enum lists what it can be.
@@ -116,12 +117,40 @@ type Identity struct {
 	Certificate    string   `yaml:"certificate" doc:"File of a certificate chain (PEM), in place of state. Reloaded."`
 	Key            string   `yaml:"key" doc:"File of its private key (PEM). Reloaded."`
 	TPM            string   `yaml:"tpm" doc:"Address of the TPM: a device, unix:PATH or tcp:HOST:PORT. Default: /dev/tpmrm0."`
+	Passport       *Remote  `yaml:"passport" doc:"Shows what a Verifier elsewhere says of the attester's Evidence, in place of the Evidence."`
+	PassportCached bool     `yaml:"passport_cached" doc:"With passport: asks beforehand and shows the same on every connection. Peers need key_bound."`
 }
 
-// Verify says who judges peers.
+// Verify says who judges peers: exactly one of its fields is given.
 type Verify struct {
-	Policy string  `yaml:"policy" doc:"Policy file (docs/policy.md). Reloaded."`
-	Remote *Remote `yaml:"remote" doc:"A Verifier elsewhere, in place of policy (docs/remote-verifier.md)."`
+	Policy   string    `yaml:"policy" doc:"Policy file (docs/policy.md). Reloaded."`
+	Remote   *Remote   `yaml:"remote" doc:"A Verifier elsewhere (docs/remote-verifier.md)."`
+	Quorum   *Quorum   `yaml:"quorum" doc:"Several Verifiers, of which some must agree (docs/verifiers.md)."`
+	Passport *Passport `yaml:"passport" doc:"Peers show what a Verifier said of them, in place of Evidence."`
+}
+
+// Quorum is several Verifiers that judge the same Evidence.
+type Quorum struct {
+	Need    int      `yaml:"need" doc:"How many must find it affirming."`
+	Members []Member `yaml:"members" doc:"Who is asked; each has policy or remote."`
+}
+
+// Member is one Verifier of a quorum.
+type Member struct {
+	Name   string  `yaml:"name" doc:"In results and logs: 1 to 40 of a-z, 0-9 and -."`
+	Policy string  `yaml:"policy" doc:"Policy file. Reloaded."`
+	Remote *Remote `yaml:"remote" doc:"A Verifier elsewhere."`
+}
+
+// Passport says whose word about peers counts.
+type Passport struct {
+	Keys               string        `yaml:"keys" doc:"Keys that sign results (JWK Set): a file, read again where it changes, or an https URL, fetched every 15m and for a key that is new."`
+	Roots              string        `yaml:"roots" doc:"File of X.509 roots (PEM) for a URL in keys. Default: the system's."`
+	Issuer             string        `yaml:"issuer" doc:"Who must have issued the results. Default: expat-verifier."`
+	AllowUnnamedIssuer bool          `yaml:"allow_unnamed_issuer" doc:"Takes results without issuer, as Veraison's services make them."`
+	Audience           string        `yaml:"audience" doc:"aud that results must have. Left out: they must have none."`
+	KeyBound           bool          `yaml:"key_bound" doc:"Takes results that were made for the peer's key and not for the connection. What is lost: they say what the peer was then, not what it is."`
+	MaxAge             time.Duration `yaml:"max_age" doc:"Time since a result was made, at least 1s. Default: 1h."`
 }
 
 // Remote is a Verifier elsewhere.
@@ -129,10 +158,15 @@ type Remote struct {
 	URL                 string   `yaml:"url" doc:"Base of its challenge-response API, https."`
 	PlainHTTPToLoopback bool     `yaml:"plain_http_to_loopback" doc:"Allows http to an IP address of this machine."`
 	Roots               string   `yaml:"roots" doc:"File of X.509 roots (PEM) for it. Default: the system's."`
-	Keys                string   `yaml:"keys" doc:"File of the keys that sign its results (JWK Set). Read again where it changes."`
+	Certificate         string   `yaml:"certificate" doc:"File of the certificate chain (PEM) to show it. Read again for each connection to it."`
+	Key                 string   `yaml:"key" doc:"File of its private key (PEM)."`
+	Token               string   `yaml:"token" doc:"File of a bearer token to send it. Read again for each request."`
+	Keys                string   `yaml:"keys" doc:"Keys that sign its results (JWK Set): a file, read again where it changes, or an https URL, fetched every 15m and for a key that is new."`
 	Issuer              string   `yaml:"issuer" doc:"Who must have issued the results. Default: expat-verifier."`
 	AllowUnnamedIssuer  bool     `yaml:"allow_unnamed_issuer" doc:"Takes results without issuer, as Veraison's services make them."`
-	MediaTypes          []string `yaml:"media_types" doc:"Of the Evidence that it appraises."`
+	Audience            string   `yaml:"audience" doc:"aud that results must have. Left out: they must have none."`
+	MediaTypes          []string `yaml:"media_types" doc:"Of the Evidence that it appraises. In identity.passport by default those of the attester."`
+	ReportDataTypes     []string `yaml:"report_data_types" doc:"Those of media_types whose nonce is the report data, as Veraison's services need it."`
 	SendKey             bool     `yaml:"send_key" doc:"For expat verifier serve, which demands the key beside the nonce."`
 	AcceptUnattestedKey bool     `yaml:"accept_unattested_key" doc:"Takes results that do not state the peer's key. What is lost: that the attested environment holds it."`
 }

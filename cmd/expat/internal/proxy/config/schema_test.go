@@ -21,7 +21,10 @@ var required = map[reflect.Type][]string{
 	reflect.TypeFor[File]():       {"version", "proxies"},
 	reflect.TypeFor[Admin]():      {"listen"},
 	reflect.TypeFor[Proxy]():      {"name", "side", "listen", "upstreams"},
-	reflect.TypeFor[Remote]():     {"url", "keys", "media_types"},
+	reflect.TypeFor[Remote]():     {"url", "keys"},
+	reflect.TypeFor[Quorum]():     {"need", "members"},
+	reflect.TypeFor[Member]():     {"name"},
+	reflect.TypeFor[Passport]():   {"keys"},
 	reflect.TypeFor[BackendTLS](): {"roots", "server_name"},
 	reflect.TypeFor[Result]():     {"key"},
 }
