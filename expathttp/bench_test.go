@@ -44,21 +44,22 @@ func benchmarkAttested(b *testing.B, cc, sc *expat.Config) {
 	benchmarkNew(b, tr, addr)
 }
 
-// simulate gives the server a simulated TEE, in which its key was born, and the
-// client the policy for it. chains are nil, or remembered from one connection to the next.
-func simulate(cc, sc *expat.Config, chains *evidence.Chains) {
-	vendor := must(simulated.NewVendor("bench", time.Now()))
+// simulate gives one side a simulated TEE, in which its key was born, and the other
+// the policy for it. chains are nil, or remembered from one connection to the next.
+func simulate(of, by *expat.Config, name string, chains *evidence.Chains) *simulated.Device {
+	vendor := must(simulated.NewVendor("test", time.Now()))
 	digest := make([]byte, 32)
 	device := must(vendor.NewDevice(simulated.DeviceOptions{
 		Debug:        evidence.DebugDisabledSinceBoot,
 		Measurements: []evidence.Measurement{{Name: "app", Algorithm: "sha-256", Digest: digest}},
 	}))
 	key := must(device.GenerateKey(elliptic.P256()))
-	sc.TLS.Certificates = []tls.Certificate{must(ca.Leaf(key, time.Now(), "127.0.0.1"))}
-	sc.Attester = simulated.NewAttester(device)
-	cc.Verifier = must(verifier.New(verifier.Policy{
-		Name: "bench", Roots: vendor.Roots(), AnyInstance: true, Measurements: map[string][][]byte{"app": {digest}},
+	of.TLS.Certificates = []tls.Certificate{must(ca.Leaf(key, time.Now(), name))}
+	of.Attester = simulated.NewAttester(device)
+	by.Verifier = must(verifier.New(verifier.Policy{
+		Name: "test", Roots: vendor.Roots(), AnyInstance: true, Measurements: map[string][][]byte{"app": {digest}},
 	}, simulated.Extractor{Chains: chains}))
+	return device
 }
 
 // BenchmarkNewConnections compares new HTTP/1.1 connections: plain TLS 1.3 without
@@ -90,12 +91,12 @@ func BenchmarkNewConnections(b *testing.B) {
 	})
 	b.Run("simulated", func(b *testing.B) {
 		cc, sc := configs()
-		simulate(cc, sc, nil)
+		simulate(sc, cc, "127.0.0.1", nil)
 		benchmarkAttested(b, cc, sc)
 	})
 	b.Run("simulated-again", func(b *testing.B) {
 		cc, sc := configs()
-		simulate(cc, sc, new(evidence.Chains))
+		simulate(sc, cc, "127.0.0.1", new(evidence.Chains))
 		benchmarkAttested(b, cc, sc)
 	})
 	b.Run("mutual", func(b *testing.B) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -71,11 +72,10 @@ func (t *Transport) connect(ctx context.Context, addr string) (*clientConn, erro
 	return c, nil
 }
 
-// usable returns why the connection can take no further request, or nil. A verdict
-// that runs out closes the connection; until that has happened the clock counts.
+// usable returns why the connection can take no further request, or nil.
 func (c *clientConn) usable() error {
-	if end := c.conn.Expires(); !end.IsZero() && !time.Now().Before(end) {
-		return expat.ErrExpired
+	if err := failure(c.conn); err != nil {
+		return err
 	}
 	return c.cc.Err()
 }
@@ -200,21 +200,44 @@ func (c *clientConn) roundTrip(req *http.Request) (resp *http.Response, sent boo
 	if err != nil {
 		return nil, wrote.Load(), c.explain(err)
 	}
-	if err := c.usable(); errors.Is(err, expat.ErrExpired) {
+	if err := failure(c.conn); err != nil {
 		_ = resp.Body.Close()
 		return nil, true, fmt.Errorf("%w while the response was awaited", err)
 	}
 	c.served.Store(true)
 	resp.TLS = &c.state
+	if resp.StatusCode != http.StatusSwitchingProtocols && resp.Body != http.NoBody {
+		resp.Body = &body{resp.Body, c}
+	}
 	return resp, true, nil
 }
 
-// explain says that a verdict ran out, if that is what ended a request.
+// explain says why the connection failed, if that is what ended a request. net/http
+// tells it to one request, and others that it closed the connection for that one.
 func (c *clientConn) explain(err error) error {
-	if !errors.Is(err, expat.ErrExpired) && errors.Is(c.usable(), expat.ErrExpired) {
-		return fmt.Errorf("%w: %w", expat.ErrExpired, err)
+	if why := failure(c.conn); why != nil && !errors.Is(err, why) {
+		return fmt.Errorf("%w: %w", why, err)
 	}
 	return err
+}
+
+// body is that of a response. As with a Conn, nothing is delivered of what lies in
+// a buffer once a verdict has ended.
+type body struct {
+	io.ReadCloser
+	c *clientConn
+}
+
+// Read implements [io.Reader].
+func (b *body) Read(p []byte) (int, error) {
+	if err := failure(b.c.conn); err != nil {
+		return 0, err
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = b.c.explain(err)
+	}
+	return n, err
 }
 
 // classed is what a verdict comes to.

@@ -3,6 +3,7 @@ package expathttp
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"time"
@@ -13,20 +14,24 @@ import (
 
 // valid returns the verdict on a connection's peer while it holds, else nil.
 func valid(conn *expat.Conn) *attestation.Result {
-	if !holds(conn) {
+	if failure(conn) != nil {
 		return nil
 	}
 	return conn.Peer()
 }
 
-// holds tells whether a connection is still good: no verdict has run out, and
-// nobody was refused when he was asked anew.
-func holds(conn *expat.Conn) bool {
-	if conn.Handshake() != nil { // done long ago: is it still good?
-		return false
+// failure is why a connection is good no more: a verdict has run out, or somebody
+// was refused when he was asked anew. A verdict that runs out closes the connection;
+// until that has happened the clock counts.
+func failure(conn *expat.Conn) error {
+	err := conn.Handshake() // done long ago: is it still good?
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
 	}
-	end := conn.Expires()
-	return end.IsZero() || time.Now().Before(end)
+	if end := conn.Expires(); !end.IsZero() && !time.Now().Before(end) {
+		return expat.ErrExpired // or the peer, whose clock is ahead, closed it
+	}
+	return err
 }
 
 // FromContext returns the verdict on the client of the connection on which a
@@ -84,7 +89,7 @@ func withState(next http.Handler) http.Handler {
 			}
 			r.TLS = state
 		}
-		if conn, ok := expat.FromContext(r.Context()); ok && !holds(conn) {
+		if conn, ok := expat.FromContext(r.Context()); ok && failure(conn) != nil {
 			panic(http.ErrAbortHandler)
 		}
 		next.ServeHTTP(w, r)

@@ -1,6 +1,7 @@
 package expathttp
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"testing"
@@ -61,4 +62,31 @@ func TestBufferedRequestAfterExpiry(t *testing.T) {
 	require.Equal(t, "/first", <-served)
 	time.Sleep(1500 * time.Millisecond)
 	require.Empty(t, served)
+}
+
+// What of a response lies in a buffer when the verdict on the server ends is not
+// delivered, and its end says why.
+func TestBufferedResponseAfterExpiry(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"h2", "http/1.1"} {
+		cc, sc := configs("alice", "bob", protocol)
+		cc.Verifier = &toy{lifetime: time.Second}
+		_, addr := serve(t, sc, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = w.Write([]byte("arrived in time, and not read"))
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}))
+		c, tr := client(t, cc, Options{})
+		resp, err := c.Get("https://" + addr + "/")
+		require.NoError(t, err)
+		got, err := io.ReadAll(io.LimitReader(resp.Body, 7))
+		require.NoError(t, err)
+		require.Equal(t, "arrived", string(got))
+		conn := pooled(tr, addr)[0].conn
+		require.Eventually(t, func() bool { return failure(conn) != nil }, 10*time.Second, time.Millisecond)
+		got, err = io.ReadAll(resp.Body)
+		require.ErrorIs(t, err, expat.ErrExpired)
+		require.Empty(t, string(got))
+		require.NoError(t, resp.Body.Close())
+	}
 }

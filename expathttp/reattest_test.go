@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -129,30 +128,4 @@ func TestDemandsFollowVerdict(t *testing.T) {
 	require.NoError(t, ask("green"))
 	require.Len(t, pooled(tr, addr), 1)
 	require.ErrorIs(t, ask("blue"), ErrPeers)
-}
-
-// A peer that is refused when it is asked anew loses the connection, in the midst
-// of a request.
-func TestReattestationRefused(t *testing.T) {
-	t.Parallel()
-	cc, sc := configs("", "bob", "h2")
-	cc.Reattest, sc.ReattestEvery = true, 50*time.Millisecond
-	device := new(changing)
-	device.become("alice")
-	cc.Attester, sc.Verifier = device, &picky{only: "alice"}
-	ended := make(chan error, 1)
-	_, addr := serve(t, sc, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		device.become("mallory")
-		<-r.Context().Done()
-		ended <- r.Context().Err()
-	}))
-	c, tr := client(t, cc, Options{})
-	resp, err := c.Post("https://"+addr+"/", "text/plain", http.NoBody)
-	if err == nil {
-		_, err = io.Copy(io.Discard, resp.Body)
-		_ = resp.Body.Close()
-	}
-	require.Error(t, err)
-	require.ErrorIs(t, <-ended, context.Canceled)
-	require.Eventually(t, func() bool { return forgotten(tr) }, 5*time.Second, time.Millisecond)
 }
