@@ -78,20 +78,21 @@ func attach(ctx context.Context, nc net.Conn) context.Context {
 
 // withState gives requests the TLS state in which NegotiatedProtocol is h2, as
 // handlers expect, and not the name under which it was negotiated. A request in the
-// other protocol than the one negotiated is refused, and one that was left in a
-// buffer when a verdict ended is dropped.
+// other protocol than the one negotiated is refused. One that came over no attested
+// connection, as when the [http.Server] itself serves a port, is dropped, and so is one
+// that was left in a buffer when a verdict ended.
 func withState(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if state, ok := r.Context().Value(stateKey{}).(*tls.ConnectionState); ok {
-			if (r.ProtoMajor == 2) != (state.NegotiatedProtocol == protoHTTP2) {
-				http.Error(w, "not the protocol that was negotiated", http.StatusHTTPVersionNotSupported)
-				return
-			}
-			r.TLS = state
-		}
-		if conn, ok := expat.FromContext(r.Context()); ok && failure(conn) != nil {
+		conn, ok := expat.FromContext(r.Context())
+		state, ok2 := r.Context().Value(stateKey{}).(*tls.ConnectionState)
+		if !ok || !ok2 || failure(conn) != nil {
 			panic(http.ErrAbortHandler)
 		}
+		if (r.ProtoMajor == 2) != (state.NegotiatedProtocol == protoHTTP2) {
+			http.Error(w, "not the protocol that was negotiated", http.StatusHTTPVersionNotSupported)
+			return
+		}
+		r.TLS = state
 		next.ServeHTTP(w, r)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/expat-go/expat"
 )
@@ -23,6 +24,9 @@ type listener struct {
 // Accept returns the next connection.
 func (l *listener) Accept() (net.Conn, error) {
 	l.server.alias.Do(l.server.nameHTTP2)
+	if l.server.http.TLSNextProto[alpnHTTP2] == nil && slices.Contains(l.server.cfg.TLS.NextProtos, protoHTTP2) {
+		return nil, fmt.Errorf("%w: HTTP/2 of net/http is switched off (GODEBUG=http2server=0); leave h2 out of TLS.NextProtos", ErrConfig)
+	}
 	nc, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
@@ -30,10 +34,6 @@ func (l *listener) Accept() (net.Conn, error) {
 	conn := nc.(*expat.Conn)
 	if conn.ConnectionState().NegotiatedProtocol != protoHTTP2 {
 		return conn, nil
-	}
-	if l.server.http.TLSNextProto[alpnHTTP2] == nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("%w: HTTP/2 of net/http is switched off (GODEBUG=http2server=0); leave h2 out of TLS.NextProtos", ErrConfig)
 	}
 	if tc, ok := l.bare(conn); ok {
 		return tc, nil

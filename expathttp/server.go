@@ -27,9 +27,10 @@ type Server struct {
 }
 
 // NewServer returns a server for s on connections that are attested as cfg says.
-// s belongs to the Server from then on. Its Handler, timeouts, limits, ErrorLog,
-// BaseContext, ConnContext and ConnState keep their meaning; TLSConfig, TLSNextProto
-// and Protocols must be nil, since cfg decides on TLS and protocols.
+// s belongs to the Server from then on: requests on a listener that it serves by
+// itself are dropped. Its Handler, timeouts, limits, ErrorLog, BaseContext, ConnContext
+// and ConnState keep their meaning; TLSConfig, TLSNextProto and Protocols must be nil,
+// since cfg decides on TLS and protocols.
 //
 // cfg.TLS.NextProtos chooses among h2 and http/1.1; empty means both, HTTP/2
 // preferred. Connections that are refused show in cfg.Refused, no handler runs for

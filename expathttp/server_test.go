@@ -188,3 +188,49 @@ func TestDefaultMux(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, http.StatusNotFound, resp.StatusCode)
 }
+
+// The http.Server belongs to the Server: whoever has it serve a plain port shows
+// nobody what is behind the Handler.
+func TestNotServedElsewhere(t *testing.T) {
+	t.Parallel()
+	_, sc := configs("alice", "bob")
+	user := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a handler ran") }), ErrorLog: quiet}
+	s, err := NewServer(user, sc)
+	require.NoError(t, err)
+	addr := start(t, s, user.Serve)
+	for _, protocols := range []func(*http.Protocols){
+		func(p *http.Protocols) { p.SetHTTP1(true) },
+		func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
+	} {
+		tr := &http.Transport{Protocols: new(http.Protocols)}
+		protocols(tr.Protocols)
+		_, _, err = get(t, t.Context(), &http.Client{Transport: tr}, "http://"+addr+"/")
+		require.Error(t, err)
+		tr.CloseIdleConnections()
+	}
+}
+
+// A process in which HTTP/2 of net/http is switched off is told at once, and not
+// when the first client comes.
+func TestHTTP2IsOff(t *testing.T) {
+	t.Setenv("GODEBUG", "http2server=0")
+	_, sc := configs("alice", "bob")
+	s, err := NewServer(&http.Server{}, sc)
+	require.NoError(t, err)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ln) }()
+	defer s.Close()
+	select {
+	case err := <-served:
+		require.ErrorIs(t, err, ErrConfig)
+	case <-time.After(5 * time.Second):
+		t.Fatal("it serves")
+	}
+	cc, sc := configs("alice", "bob", "http/1.1")
+	_, addr := serve(t, sc, describe)
+	c, _ := client(t, cc, Options{})
+	_, _, err = get(t, t.Context(), c, "https://"+addr+"/")
+	require.NoError(t, err)
+}
