@@ -63,11 +63,14 @@ func (t *Transport) connection(ctx context.Context, addr string) (*clientConn, e
 			return nil, d.err
 		}
 		err := meetsAll(d.conn, demands)
+		if err == nil && d.shared {
+			if err = d.conn.reserve(); err != nil && d.conn.busy() {
+				continue // others were faster
+			}
+		}
 		switch {
-		case err == nil && !d.shared:
-			return d.conn, nil
 		case err == nil:
-			continue
+			return d.conn, nil
 		case !d.shared:
 			d.conn.release()
 		}

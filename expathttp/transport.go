@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -214,10 +215,21 @@ func idempotent(req *http.Request) bool {
 }
 
 // notProcessed tells that the server has not looked at the request (RFC 9113,
-// Section 8.7).
+// Sections 6.8 and 8.7).
 func notProcessed(err error) bool {
 	var e streamError
-	return errors.As(err, &e) && e.Code == refusedStream
+	if errors.As(err, &e) {
+		return e.Code == refusedStream
+	}
+	return slices.ContainsFunc(unprocessed, func(text string) bool { return strings.HasSuffix(err.Error(), text) })
+}
+
+// unprocessed are the texts of errors that net/http does not export: the request came
+// after the last one that a server which ends has looked at (GOAWAY), or was not sent,
+// because the connection takes none any more.
+var unprocessed = []string{
+	"http2: Transport received Server's graceful shutdown GOAWAY",
+	"http2: client conn not usable",
 }
 
 // refusedStream is REFUSED_STREAM (RFC 9113, Section 7).
