@@ -193,9 +193,7 @@ func (c *clientConn) roundTrip(req *http.Request) (resp *http.Response, sent boo
 		WroteHeaderField: func(string, []string) { wrote.Store(true) },
 		WroteHeaders:     func() { wrote.Store(true) },
 	})
-	if r := valid(c.conn); r != nil {
-		ctx = context.WithValue(ctx, peerKey{}, r)
-	}
+	ctx = context.WithValue(ctx, peerKey{}, valid(c.conn))
 	resp, err = c.cc.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		return nil, wrote.Load(), c.explain(err)

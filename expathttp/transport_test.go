@@ -264,8 +264,21 @@ func TestPeerOfOthers(t *testing.T) {
 		_, ok := PeerOf(resp)
 		require.False(t, ok)
 	}
-	require.NotEqual(t, classOf(nil), "x")
 	require.Empty(t, classOf(nil))
+
+	// A request with the context of another one's response does not have its peer.
+	cc, sc := configs("alice", "bob")
+	_, addr := serve(t, sc, describe)
+	c, _ := client(t, cc, Options{})
+	resp, _, err := get(t, t.Context(), c, "https://"+addr+"/")
+	require.NoError(t, err)
+	asks := cc.Clone()
+	asks.Verifier = nil
+	c, _ = client(t, asks, Options{})
+	resp, _, err = get(t, context.WithoutCancel(resp.Request.Context()), c, "https://"+addr+"/")
+	require.NoError(t, err)
+	_, ok := PeerOf(resp)
+	require.False(t, ok)
 }
 
 // An upgrade takes the attested connection over; the pool leaves it alone.
