@@ -215,11 +215,22 @@ func TestDriftEndsConnection(t *testing.T) {
 
 func requireDrift(t *testing.T, cc, sc *expat.Config, drift <-chan error, turn func(good bool)) {
 	ended := make(chan error, 10)
+	began := make(chan struct{}, 1)
+	last := func(ctx context.Context) error {
+		<-ctx.Done()
+		ended <- ctx.Err()
+		return ctx.Err()
+	}
 	options := append(Require(Methods{stream: nil, unary: nil}).ServerOptions(), grpc.ChainStreamInterceptor(
-		func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, _ grpc.StreamHandler) error {
-			<-ss.Context().Done()
-			ended <- ss.Context().Err()
-			return ss.Context().Err()
+		func(_ any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, _ grpc.StreamHandler) error {
+			return last(ss.Context())
+		}),
+		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+			if req.(*wrapperspb.StringValue).Value != "wait" {
+				return next(ctx, req)
+			}
+			began <- struct{}{}
+			return nil, last(ctx)
 		}))
 	_, addr := serve(t, sc, nil, options...)
 	ch := dial(t, cc, addr)
@@ -230,10 +241,18 @@ func requireDrift(t *testing.T, cc, sc *expat.Config, drift <-chan error, turn f
 	_, ok := PeerFrom(p)
 	require.True(t, ok)
 	require.NoError(t, s.SendMsg(wrapperspb.String("hello")))
+	answered := make(chan error, 1)
+	go func() {
+		answered <- ch.Invoke(t.Context(), unary, wrapperspb.String("wait"), new(wrapperspb.StringValue))
+	}()
+	<-began
 
 	turn(false)
-	requireCode(t, s.RecvMsg(new(wrapperspb.StringValue)), codes.Unavailable)
-	require.ErrorIs(t, <-ended, context.Canceled)
+	for _, err := range []error{s.RecvMsg(new(wrapperspb.StringValue)), <-answered} {
+		requireCode(t, err, codes.Unavailable)
+		require.ErrorContains(t, err, expat.ErrReattest.Error())
+		require.ErrorIs(t, <-ended, context.Canceled)
+	}
 	err = <-drift
 	require.ErrorIs(t, err, expat.ErrReattest)
 	require.ErrorIs(t, err, attestation.ErrRejected)
@@ -243,6 +262,7 @@ func requireDrift(t *testing.T, cc, sc *expat.Config, drift <-chan error, turn f
 	for range 3 {
 		_, err = tryUnary(t, ch)
 		requireCode(t, err, codes.Unavailable)
+		require.ErrorContains(t, err, attestation.ErrRejected.Error())
 	}
 
 	turn(true)
