@@ -20,14 +20,15 @@ import (
 	"github.com/expat-go/expat/cmw"
 )
 
-// both runs a test over the bare TLS connection and over one that carries frames.
+// both runs a test over connections that are attested once, and over some on which the
+// two sides ask each other anew all the time.
 func both(t *testing.T, f func(t *testing.T, cc, sc *expat.Config)) {
 	t.Parallel()
-	for name, reattest := range map[string]bool{"once": false, "reattest": true} {
+	for name, every := range map[string]time.Duration{"once": 0, "reattest": 100 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cc, sc := configs()
-			cc.Reattest, sc.Reattest = reattest, reattest
+			cc.ReattestEvery, sc.ReattestEvery = every, every
 			f(t, cc, sc)
 		})
 	}
@@ -154,6 +155,7 @@ func TestServerKeepalive(t *testing.T) {
 // So does the client's. gRPC takes no shorter time of a client than 10 s.
 func TestClientKeepalive(t *testing.T) {
 	both(t, func(t *testing.T, cc, sc *expat.Config) {
+		cc.Timeout, sc.Timeout = time.Minute, time.Minute // asking anew would end the connection as well
 		took, err := silenced(t, cc, sc, []grpc.ServerOption{
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		}, grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: time.Second, PermitWithoutStream: true}))
