@@ -19,7 +19,7 @@ func attesterAttacks() []attack {
 			Name: "context reuse across request types", Requirement: "I-6", Has: genuine,
 			Does:    "asks with the context of the victim's own request",
 			Defence: "one set of used contexts for both directions and both request types",
-		}, asks(contextOfVictim))),
+		}, asks((*scene).proved, contextOfVictim))),
 		mutually(relying(Attack{
 			Name: "reflection", Requirement: "I-5", Has: "nothing",
 			Does:    "asks with the victim's own context and sends its authenticator back",
@@ -34,12 +34,12 @@ func attesterAttacks() []attack {
 			Name: "request of the wrong direction", Requirement: "I-6", Has: genuine,
 			Does:    "sends a request of the type that only the victim may send",
 			Defence: "the handshake type of a request belongs to the sender's role",
-		}, asks(wrongType)),
+		}, asks((*scene).proved, wrongType)),
 		attesting(Attack{
 			Name: "context without entropy", Requirement: "I-1", Has: genuine,
 			Does:    "asks for attestation with a context of eight bytes",
 			Defence: "nothing is attested for a context that cannot be fresh",
-		}, asks(shortContext)),
+		}, asks((*scene).proved, shortContext)),
 		attesting(Attack{
 			Name: "Evidence without an offer", Requirement: "I-8", Has: genuine,
 			Does:    "sends a request that does not offer cmw_attestation",
@@ -86,10 +86,10 @@ func (p *peer) askAs(change func(*authenticator.RequestOptions)) (*authenticator
 
 func asUsual(*authenticator.RequestOptions) {}
 
-// asks is an attack by what is asked.
-func asks(request func(p *peer) ([]byte, error)) try {
+// asks is an attack by what is asked on a connection, one that is proved or live.
+func asks(on func(*scene, context.Context) (*peer, error), request func(p *peer) ([]byte, error)) try {
 	return func(ctx context.Context, s *scene) (verdict, error) {
-		p, err := s.proved(ctx)
+		p, err := on(s, ctx)
 		if err != nil {
 			return verdict{}, err
 		}
@@ -118,31 +118,30 @@ func (p *peer) request(change func(*authenticator.RequestOptions)) (*authenticat
 // sameContext asks with the context of the victim's own request.
 func (p *peer) sameContext(o *authenticator.RequestOptions) { o.Context = p.asked.Context() }
 
-func contextOfVictim(p *peer) ([]byte, error) {
-	_, q, err := p.request(p.sameContext)
+// question is a request that differs as told, as it is sent.
+func (p *peer) question(change func(*authenticator.RequestOptions)) ([]byte, error) {
+	_, q, err := p.request(change)
 	if err != nil {
 		return nil, err
 	}
 	return q.Bytes(), nil
 }
 
+func contextOfVictim(p *peer) ([]byte, error) { return p.question(p.sameContext) }
+
 func shortContext(p *peer) ([]byte, error) {
-	_, q, err := p.request(func(o *authenticator.RequestOptions) { o.Context = []byte("8 bytes.") })
-	if err != nil {
-		return nil, err
-	}
-	return q.Bytes(), nil
+	return p.question(func(o *authenticator.RequestOptions) { o.Context = []byte("8 bytes.") })
 }
 
 // Handshake types of requests (RFC 9261, Section 4).
 const certificateRequest, clientCertificateRequest = 13, 17
 
 func wrongType(p *peer) ([]byte, error) {
-	_, q, err := p.request(asUsual)
+	b, err := p.question(asUsual)
 	if err != nil {
 		return nil, err
 	}
-	b := slices.Clone(q.Bytes())
+	b = slices.Clone(b)
 	b[0] ^= certificateRequest ^ clientCertificateRequest
 	return b, nil
 }

@@ -21,20 +21,18 @@ func liveAttacks() []attack {
 			Name: "second request in a renewal", Requirement: "I-6", Has: genuine,
 			Does:    "asks anew on an open connection, and again before he has given his verdict",
 			Defence: "one exchange at a time in each direction",
-		}, renews(func(p *peer) ([]byte, error) {
-			if _, err := p.anew(asUsual); err != nil {
+		}, asks((*scene).live, func(p *peer) ([]byte, error) {
+			if err := p.anew(); err != nil {
 				return nil, err
 			}
-			_, q, err := p.request(asUsual)
-			return q.Bytes(), err
+			return p.question(asUsual)
 		})),
 		attesting(Attack{
 			Name: "context used before in a renewal", Requirement: "I-6", Has: genuine,
 			Does:    "asks anew on an open connection with the context of his first request",
 			Defence: "contexts are remembered for as long as the connection lasts",
-		}, renews(func(p *peer) ([]byte, error) {
-			_, q, err := p.request(func(o *authenticator.RequestOptions) { o.Context = p.before.Context() })
-			return q.Bytes(), err
+		}, asks((*scene).live, func(p *peer) ([]byte, error) {
+			return p.question(func(o *authenticator.RequestOptions) { o.Context = p.before.Context() })
 		})),
 		attesting(Attack{
 			Name: "application data after a refused renewal", Requirement: "I-15", Has: genuine,
@@ -106,29 +104,14 @@ func (p *peer) await(want wire.Type, within time.Duration) ([]byte, error) {
 }
 
 // anew asks a live victim and reads the answer.
-func (p *peer) anew(change func(*authenticator.RequestOptions)) ([]byte, error) {
-	_, q, err := p.request(change)
+func (p *peer) anew() error {
+	b, err := p.question(asUsual)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	p.send(wire.Request, q.Bytes())
-	return p.await(wire.Authenticator, p.options.Prompt)
-}
-
-// renews is an attack by what is asked on a live connection.
-func renews(request func(p *peer) ([]byte, error)) try {
-	return func(ctx context.Context, s *scene) (verdict, error) {
-		p, err := s.live(ctx)
-		if err != nil {
-			return verdict{}, err
-		}
-		b, err := request(p)
-		if err != nil {
-			return verdict{}, err
-		}
-		p.send(wire.Request, b)
-		return p.verdict(ctx, s.options.Prompt, wire.Authenticator)
-	}
+	p.send(wire.Request, b)
+	_, err = p.await(wire.Authenticator, p.options.Prompt)
+	return err
 }
 
 func afterRefusal(ctx context.Context, s *scene) (verdict, error) {
@@ -136,7 +119,7 @@ func afterRefusal(ctx context.Context, s *scene) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	if _, err := p.anew(asUsual); err != nil {
+	if err := p.anew(); err != nil {
 		return verdict{}, err
 	}
 	p.sendVerdict(expat.AlertAttestationRejected, 0)
