@@ -214,7 +214,7 @@ func nobodyAsks(ctx context.Context, s *scene) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	p.write([]byte(early))
+	p.speak()
 	return p.verdict(ctx, s.options.Prompt)
 }
 
@@ -231,7 +231,7 @@ func afterProof(do func(*peer)) try {
 		}
 		do(p)
 		p.stage = expat.StageResult
-		p.write([]byte(early))
+		p.speak()
 		return p.verdict(ctx, s.options.Prompt)
 	}
 }

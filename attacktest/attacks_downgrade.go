@@ -18,6 +18,21 @@ const nothingMuch = "a certificate of the right CA, and no environment"
 // early is what an application would say; no frame begins like it.
 const early = "application data before its time\n"
 
+// said is how an application that says it is heard: in frames, if we have said
+// that they go on.
+func (p *peer) said() []byte {
+	if !p.mux {
+		return []byte(early)
+	}
+	b, err := wire.Append(nil, wire.Data, []byte(early))
+	if err != nil {
+		p.broken = err
+	}
+	return b
+}
+
+func (p *peer) speak() { p.write(p.said()) }
+
 func downgradeAttacks() []attack {
 	return slices.Concat(
 		either(Attack{
@@ -80,7 +95,7 @@ func negotiates(names []string) try {
 		}
 		p.sendHello(s.attests, true)
 		p.stage = expat.StageNegotiate
-		p.write([]byte(early))
+		p.speak()
 		return p.verdict(ctx, s.options.Patience, wire.Hello, wire.Request, wire.Result, wire.Authenticator)
 	}
 }
@@ -98,7 +113,7 @@ func cannotAttest(ctx context.Context, s *scene) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	p.write([]byte(early))
+	p.speak()
 	return p.verdict(ctx, s.options.Patience, wire.Result)
 }
 
@@ -123,7 +138,7 @@ func insteadOfProof(do func(*peer)) try {
 		}
 		do(p)
 		p.stage = expat.StageValidate
-		p.write([]byte(early))
+		p.speak()
 		return p.verdict(ctx, s.options.Prompt, wire.Result)
 	}
 }
@@ -137,7 +152,7 @@ func earlyData(ctx context.Context, s *scene) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	frame, err := wire.Append([]byte(early), wire.Authenticator, b)
+	frame, err := wire.Append(p.said(), wire.Authenticator, b)
 	if err != nil {
 		return verdict{}, err
 	}

@@ -123,7 +123,7 @@ func afterRefusal(ctx context.Context, s *scene) (verdict, error) {
 		return verdict{}, err
 	}
 	p.sendVerdict(expat.AlertAttestationRejected, 0)
-	p.send(wire.Data, []byte(early))
+	p.speak()
 	return p.verdict(ctx, s.options.Prompt)
 }
 

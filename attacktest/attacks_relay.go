@@ -105,6 +105,9 @@ func passing(show func(*Target) (*tls.Certificate, error)) try {
 		if err != nil {
 			return verdict{}, err
 		}
+		if s.client.demands && !s.endpoint.offers {
+			return verdict{}, inapplicable("the client demands to be able to ask anew, which the endpoint does not offer")
+		}
 		victim, err := s.faced(ctx, cert)
 		if err != nil {
 			return verdict{}, err
@@ -195,7 +198,7 @@ func relayClient(ctx context.Context, s *scene) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	c := &scene{target: s.target, options: s.options, victim: ClientAttester}
+	c := &scene{target: s.target, options: s.options, victim: ClientAttester, facts: s.client, client: s.client}
 	defer c.close()
 	client, err := c.greeted(ctx, true, true)
 	if err != nil {

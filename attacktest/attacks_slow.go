@@ -78,7 +78,7 @@ func slowTLS(ctx context.Context, s *scene) (verdict, error) {
 	fast := p.raw
 	p.raw = &slowConn{fast, s.options.Drip}
 	start := time.Now()
-	err = p.secureWithin(ctx, s.options.Patience)
+	err = p.secure(ctx)
 	if err == nil {
 		return verdict{}, inapplicable("the handshake was over before the victim's deadline; raise Drip")
 	}

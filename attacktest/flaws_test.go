@@ -97,6 +97,10 @@ var quickly = []flawed{
 	one(oldTLS, "TLS 1.2", "TLS 1.2 without extended master secret"),
 	one(tickets, "session ticket"),
 	one(resumes, "resumption", "session ticket"),
+	one(demanding),
+	{[]flaw{demanding, earlyData}, []string{"application data for a verdict", "application data for proof", "early application data", "unknown frame"}},
+	{[]flaw{demanding, anyCode}, []string{"application data after a refusal", "application data after a refused renewal"}},
+	{[]flaw{demanding, noRequestOrder}, []string{"request twice", "second request in a renewal"}},
 }
 
 // slowly are flaws that only time shows.

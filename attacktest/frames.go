@@ -37,7 +37,7 @@ func (p *peer) send(t wire.Type, payload []byte) {
 	p.write(b)
 }
 
-// parts are what a HELLO says of its sender.
+// says is what a HELLO says of its sender.
 func (p *peer) says(asks, attests bool) wire.HelloMap {
 	h := wire.HelloMap{WillRequest: asks, CanAttest: attests, Models: wire.BackgroundCheck | wire.Passport, Mux: p.mux, MaxAuthenticator: wire.MaxMaxAuthenticator}
 	if asks {

@@ -30,6 +30,8 @@ func (l *lax) receiveHello(payload []byte) int {
 		l.judged = true
 	case !l.alone && !h.CanAttest:
 		return 6
+	case l.is(demanding) && !h.Mux:
+		return 6
 	case l.alone && !h.WillRequest && !l.is(nobodyAsks):
 		return 13
 	}

@@ -108,7 +108,10 @@ func (s *scene) runClient(ctx context.Context, nc net.Conn, ended chan clientEnd
 }
 
 func (s *scene) newPeer(ctx context.Context, nc net.Conn, role authenticator.Role, party *Party) (*peer, error) {
-	p := &peer{scene: s, raw: nc, role: role, party: party, stage: expat.StageTLS}
+	p := &peer{scene: s, raw: nc, role: role, party: party, stage: expat.StageTLS, mux: s.endpoint.demands}
+	if role == authenticator.Server {
+		p.mux = s.client.demands
+	}
 	s.cleanup(func() { _ = nc.Close() })
 	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
 	s.cleanup(func() { stop() })
@@ -124,17 +127,13 @@ func (s *scene) newPeer(ctx context.Context, nc net.Conn, role authenticator.Rol
 
 // secure does the TLS handshake.
 func (p *peer) secure(ctx context.Context, change ...tlsOptions) error {
-	return p.secureWithin(ctx, p.options.Prompt, change...)
-}
-
-func (p *peer) secureWithin(ctx context.Context, within time.Duration, change ...tlsOptions) error {
 	cfg := p.tlsConfig(change...)
 	if p.role == authenticator.Client {
 		p.tls = tls.Client(p.raw, cfg)
 	} else {
 		p.tls = tls.Server(p.raw, cfg)
 	}
-	ctx, cancel := context.WithTimeout(ctx, within)
+	ctx, cancel := context.WithTimeout(ctx, p.options.Patience)
 	defer cancel()
 	if err := p.tls.HandshakeContext(ctx); err != nil {
 		return err

@@ -29,16 +29,19 @@ func (i inapplicable) Error() string { return string(i) }
 // facts are what honest connections showed of a victim.
 type facts struct {
 	asks, attests bool
+	offers        bool          // to be asked anew
+	demands       bool          // to be able to ask anew
 	lifetime      time.Duration // of its verdict on us; 0: as long as the connection
 }
 
 // scene is one attack under way. It is used by one goroutine.
 type scene struct {
-	facts
-	target   *Target
-	options  Options
-	victim   Victim
-	cleanups []func()
+	facts            // of the victim
+	endpoint, client facts
+	target           *Target
+	options          Options
+	victim           Victim
+	cleanups         []func()
 }
 
 func (s *scene) cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
@@ -156,7 +159,7 @@ func (r *run) one(ctx context.Context, a attack) Outcome {
 
 // scene sets the scene for an attack, or says why it makes no sense.
 func (r *run) scene(a attack) (*scene, error) {
-	s := &scene{target: r.target, options: r.options, victim: a.Victim, facts: r.endpoint}
+	s := &scene{target: r.target, options: r.options, victim: a.Victim, facts: r.endpoint, endpoint: r.endpoint, client: r.client}
 	if a.Victim.isClient() {
 		if r.target.Client == nil {
 			return nil, inapplicable("the Target has no Client")
@@ -200,27 +203,39 @@ func (r *run) stillServes(ctx context.Context) error {
 	return nil
 }
 
-// honest makes one honest connection, on which both sides ask if the victim
-// attests.
+// honest makes an honest connection. A victim that offers to be asked anew, and
+// refuses who does not, may demand it: so there is a second one, with that offer.
 func (r *run) honest(ctx context.Context, victim Victim) (facts, error) {
+	f, err := r.honestly(ctx, victim, false)
+	if err != nil && f.offers {
+		f, err = r.honestly(ctx, victim, true)
+		f.demands = true
+	}
+	return f, err
+}
+
+// honestly makes one honest connection, on which both sides ask if the victim
+// attests. What it learns is returned with an error too.
+func (r *run) honestly(ctx context.Context, victim Victim, mux bool) (facts, error) {
 	s := &scene{target: r.target, options: r.options, victim: victim}
 	defer s.close()
 	p, err := s.meet(ctx)
 	if err != nil {
 		return facts{}, err
 	}
+	p.mux = mux
 	// The victim's HELLO does not wait for ours.
 	if err := p.receive(); err != nil {
 		return facts{}, err
 	}
-	s.asks, s.attests = p.hello.WillRequest, p.hello.CanAttest
+	s.asks, s.attests, s.offers = p.hello.WillRequest, p.hello.CanAttest, p.hello.Mux
 	p.sendHello(s.attests, p.party.Attester != nil)
 	if err := p.honest(ctx); err != nil {
-		return facts{}, err
+		return s.facts, err
 	}
 	if s.attests {
 		if err := p.judge(0); err != nil {
-			return facts{}, err
+			return s.facts, err
 		}
 	}
 	return s.facts, p.opened(ctx)

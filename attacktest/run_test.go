@@ -23,6 +23,12 @@ var quick = attacktest.Options{Patience: 14 * time.Second, Prompt: 5 * time.Seco
 
 const deadline = 5 * time.Second
 
+const golden = "testdata/refused.txt"
+
+func line(o attacktest.Outcome) string {
+	return fmt.Sprintf("%s | %s | %s | %s | %s | %s\n", o.Name, o.Victim, o.Outcome, o.Step, o.Alert, o.Note)
+}
+
 // Package expat refuses everything, at the step and with the code that
 // testdata/refused.txt has.
 func TestRefusesAll(t *testing.T) {
@@ -35,17 +41,54 @@ func TestRefusesAll(t *testing.T) {
 	require.NoError(t, err)
 	var got bytes.Buffer
 	for _, o := range outcomes {
-		fmt.Fprintf(&got, "%s | %s | %s | %s | %s | %s\n", o.Name, o.Victim, o.Outcome, o.Step, o.Alert, o.Note)
+		got.WriteString(line(o))
 		require.NotZero(t, o.Took)
 		require.Equal(t, float64(o.Took.Microseconds())/1000, o.Milliseconds)
 	}
-	const golden = "testdata/refused.txt"
 	if *update {
 		require.NoError(t, os.WriteFile(golden, got.Bytes(), 0o644))
 	}
 	want, err := os.ReadFile(golden)
 	require.NoError(t, err)
 	require.Equal(t, string(want), got.String())
+}
+
+// Victims that demand to be able to ask anew refuse everything in the same way, to
+// somebody who lets himself be asked. The demand is not what refuses him.
+func TestRefusesAllWhereRenewalIsDemanded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	client, server := w.configs(deadline)
+	client.ReattestEvery, server.ReattestEvery = 2*time.Second, 2*time.Second
+	outcomes, err := attacktest.Run(t.Context(), w.target(serve(t, server), attacktest.ClientOf(client)), quick)
+	require.NoError(t, err)
+	golden, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	for _, o := range outcomes {
+		if o.Name == "state drift, its verdict" {
+			require.Equal(t, "the victim's verdicts last longer than the run", o.Note)
+			continue
+		}
+		require.Contains(t, string(golden), line(o))
+	}
+}
+
+// A client that demands what the endpoint does not offer is not to be deceived about
+// it by frames that are passed on.
+func TestPassingWhatIsNotOffered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	client, server := w.configs(deadline)
+	client.ReattestEvery = time.Hour
+	o := quick
+	o.Only = []string{"terminating proxy", "relayed Evidence"}
+	outcomes, err := attacktest.Run(t.Context(), w.target(serve(t, server), attacktest.ClientOf(client)), o)
+	require.NoError(t, err)
+	require.Len(t, outcomes, 2)
+	require.Equal(t, attacktest.NotApplicable, outcomes[0].Outcome)
+	require.Equal(t, "the client demands to be able to ask anew, which the endpoint does not offer", outcomes[0].Note)
+	require.Equal(t, attacktest.Refused, outcomes[1].Outcome)
+	require.Equal(t, string(expat.StageAppraise), outcomes[1].Step)
 }
 
 // shortVerifier gives verdicts that run out within the test.
