@@ -151,6 +151,12 @@ type Config struct {
 	BeforeReattest func(c *Conn)
 	AfterReattest  func(c *Conn, r *attestation.Result, err error)
 
+	// Reattested, if set, is called when the peer has asked this side anew on an open
+	// connection and has accepted the answer. Where it does not accept, the connection
+	// fails instead. It is called in the goroutine that reads frames: it must return
+	// soon, and must not call Reattest or CloseWrite of the same connection.
+	Reattested func(c *Conn)
+
 	// MaxAuthenticator is the largest authenticator taken from the peer in
 	// bytes, at most [MaxMaxAuthenticator]; zero: [DefaultMaxAuthenticator].
 	MaxAuthenticator int
@@ -261,6 +267,7 @@ func (c *Config) check() error {
 	bad(c.ReattestEvery > MaxReattestEvery, fmt.Sprintf("ReattestEvery must be at most %v", MaxReattestEvery))
 	bad(c.Verifier == nil && (c.ReattestEvery > 0 || c.AllowKeyChange || c.BeforeReattest != nil || c.AfterReattest != nil),
 		"ReattestEvery, AllowKeyChange, BeforeReattest and AfterReattest need a Verifier: without one nobody is asked anew")
+	bad(c.Attester == nil && c.Reattested != nil, "Reattested needs an Attester: without one this side shows nothing")
 	bad(c.ClientFirst && (c.Attester == nil || c.Verifier == nil), "ClientFirst needs Attester and Verifier")
 	bad(len(c.PinnedServerKeys) > 0 && !c.AttestedKeyOnly, "PinnedServerKeys is for AttestedKeyOnly")
 	bad(c.AttestedKeyOnly && c.Verifier == nil, "AttestedKeyOnly without a Verifier trusts any key")

@@ -40,6 +40,7 @@ func TestConfigErrors(t *testing.T) {
 		{needsAsking, func(c *Config) { attester(c); c.AllowKeyChange = true }},
 		{needsAsking, func(c *Config) { attester(c); c.BeforeReattest = func(*Conn) {} }},
 		{needsAsking, func(c *Config) { attester(c); c.AfterReattest = func(*Conn, *attestation.Result, error) {} }},
+		{"Reattested needs an Attester: without one this side shows nothing", func(c *Config) { c.Reattested = func(*Conn) {} }},
 		{"GetIdentities would not be called: TLS names the certificate, and there is no Attester", func(c *Config) {
 			c.TLS.Certificates, c.GetIdentities = []tls.Certificate{w.server}, func(context.Context) ([]tls.Certificate, error) { return nil, nil }
 		}},
@@ -152,7 +153,7 @@ func TestConfigFields(t *testing.T) {
 	known := []string{
 		"TLS", "Attester", "Verifier", "Identities", "ClientFirst", "AttestedKeyOnly", "PinnedServerKeys",
 		"RequireSameLeaf", "RequireOCSPStaple", "CheckRevocation", "Nonce", "Profile", "Timeout", "VerifierTimeout",
-		"RootsForURI", "GetIdentities", "Reattest", "ReattestEvery", "AllowKeyChange", "BeforeReattest", "AfterReattest",
+		"RootsForURI", "GetIdentities", "Reattest", "ReattestEvery", "AllowKeyChange", "BeforeReattest", "AfterReattest", "Reattested",
 		"MaxAuthenticator", "MaxExchanges", "Refused", "Trace",
 		"once", "prepared", "err",
 	}

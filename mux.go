@@ -129,7 +129,11 @@ func (m *mux) step() (*Error, error) {
 		return nil, err
 	}
 	m.x.Trace.received(Frame{Name: t.String(), Size: wire.HeaderSize + n})
-	return m.control(t, payload), nil
+	violation := m.control(t, payload)
+	if f := m.x.Reattested; f != nil && violation == nil && t == wire.Result && m.conn.life.Err() == nil {
+		f(m.conn)
+	}
+	return violation, nil
 }
 
 // admit returns an error if a frame is out of order.

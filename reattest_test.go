@@ -2,6 +2,7 @@ package expat
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/cmw"
 	"github.com/expat-go/expat/internal/tlspair"
 )
 
@@ -64,6 +66,35 @@ func TestReattest(t *testing.T) {
 		require.NotEqual(t, first[i].Binding().Binder(), conn.Peer().Binding().Binder())
 		require.Equal(t, first[i].Binding().SPKI(), conn.Peer().Binding().SPKI())
 	}
+}
+
+// The side that is asked anew hears of each time that its answer was accepted, and
+// of no other; the first exchange is none.
+func TestReattested(t *testing.T) {
+	t.Parallel()
+	heard := make(chan *Conn, 8)
+	var bad atomic.Bool
+	c, s := openMux(t, serverAttests, func(cc, sc *Config) {
+		cc.Verifier = &toy{appraise: func(ctx context.Context, b attestation.Binding, m *cmw.Message) (*attestation.Result, error) {
+			if bad.Load() {
+				return nil, attestation.Reject(errors.New("it has changed"))
+			}
+			return new(toy).Appraise(ctx, b, m)
+		}}
+		sc.Reattested = func(c *Conn) { heard <- c }
+	})
+	for range 3 {
+		_, err := c.Reattest(t.Context())
+		require.NoError(t, err)
+		require.Same(t, s, <-heard)
+		echo(t, c, s, "hello")
+	}
+	bad.Store(true)
+	_, err := c.Reattest(t.Context())
+	requireFailure(t, err, StageAppraise, AlertAttestationRejected, Local, ErrReattest)
+	_, err = s.Read(make([]byte, 1))
+	requireFailure(t, err, StageResult, AlertAttestationRejected, Peer, ErrReattest)
+	require.Empty(t, heard)
 }
 
 // Bytes pass unchanged, both ways at once, while both sides ask anew all the time.
