@@ -13,6 +13,7 @@ import (
 
 	"github.com/expat-go/expat"
 	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/cmd/expat/internal/lifetime"
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
 	"github.com/expat-go/expat/expathttp"
 )
@@ -204,7 +205,7 @@ func (p *proxy) prepareHTTP(ctx context.Context) error {
 
 // ended counts a connection that ended because a verdict ran out.
 func (p *proxy) ended(c *expat.Conn) {
-	if (attested{c}).expires() {
+	if (lifetime.Conn{Conn: c}).Expired() {
 		p.metrics.expiries.WithLabelValues(p.name).Inc()
 	}
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/cmd/expat/internal/lifetime"
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/limit"
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/relay"
@@ -56,7 +56,7 @@ func (p *proxy) fromAttested(ctx context.Context, nc net.Conn) {
 		relay.Abort(conn)
 		return
 	}
-	p.relay(ctx, attested{conn}, backend, g, "remote", conn.RemoteAddr().String(), "tier", tierOf(conn))
+	p.relay(ctx, lifetime.Conn{Conn: conn}, backend, g, "remote", conn.RemoteAddr().String(), "tier", tierOf(conn))
 }
 
 // fromPlain forwards a plain connection, from which nothing is read before the
@@ -75,16 +75,16 @@ func (p *proxy) fromPlain(ctx context.Context, nc net.Conn) {
 		relay.Abort(plain)
 		return
 	}
-	p.relay(ctx, attested{conn}, plain, g, "upstream", raw.RemoteAddr().String(), "tier", tierOf(conn))
+	p.relay(ctx, lifetime.Conn{Conn: conn}, plain, g, "upstream", raw.RemoteAddr().String(), "tier", tierOf(conn))
 }
 
 // relay carries bytes until the end, and tells about it.
-func (p *proxy) relay(ctx context.Context, conn attested, other relay.Conn, g *generation, attrs ...any) {
+func (p *proxy) relay(ctx context.Context, conn lifetime.Conn, other relay.Conn, g *generation, attrs ...any) {
 	p.sampled.write(slog.LevelInfo, "opened", "opened", attrs...)
 	began := time.Now()
 	err := relay.Run(ctx, conn, other, g.spec.Timeouts.Idle)
 	attrs = append(attrs, "seconds", time.Since(began).Seconds())
-	if err != nil && conn.expires() {
+	if err != nil && conn.Expired() {
 		p.metrics.expiries.WithLabelValues(p.name).Inc()
 	}
 	if err != nil {
@@ -92,29 +92,6 @@ func (p *proxy) relay(ctx context.Context, conn attested, other relay.Conn, g *g
 		return
 	}
 	p.sampled.write(slog.LevelInfo, "ended", "ended", attrs...)
-}
-
-// expirySkew is how much earlier the peer may see a verdict run out than this side: both
-// count from when they had it.
-const expirySkew = 250 * time.Millisecond
-
-// attested is an attested connection on which the end of a verdict is no end of the
-// stream: the side that sees it first closes the connection, which looks orderly to
-// the other.
-type attested struct{ *expat.Conn }
-
-func (a attested) Read(b []byte) (int, error) {
-	n, err := a.Conn.Read(b)
-	if err == io.EOF && a.expires() {
-		err = expat.ErrExpired
-	}
-	return n, err
-}
-
-// expires tells whether a verdict has run out, for this side or for the peer.
-func (a attested) expires() bool {
-	at := a.Expires()
-	return !at.IsZero() && time.Until(at) < expirySkew
 }
 
 // tierOf is the trust tier of a peer, "" where none was asked.
