@@ -19,6 +19,7 @@ import (
 	"github.com/expat-go/expat/attacktest/simparty"
 	"github.com/expat-go/expat/cmd/expat/internal/state"
 	"github.com/expat-go/expat/evidence/simulated"
+	"github.com/expat-go/expat/verifier"
 )
 
 // ErrAccepted: an attack was not refused.
@@ -113,6 +114,10 @@ func preferred(ips []netip.Addr) netip.Addr {
 	return ips[0]
 }
 
+// clientLifetime is how long the client's verdicts hold: short enough to run out, and
+// for the client to ask anew, while other attacks wait for a deadline of 30 s.
+const clientLifetime = 15 * time.Second
+
 // target has what the state directory gives away: both CAs, so an attacker who
 // has certificates and devices of any kind, and a client as expat connect is.
 func target(o Options, addr string) (attacktest.Target, error) {
@@ -138,7 +143,9 @@ func target(o Options, addr string) (attacktest.Target, error) {
 	if err != nil {
 		return none, err
 	}
-	verify, err := trust.Reference.Server.Verifier(state.ReferenceFile+" server", trust.Evidence)
+	policy := trust.Reference.Server.Policy(state.ReferenceFile+" server", trust.Evidence)
+	policy.Lifetime = clientLifetime
+	verify, err := verifier.New(policy, simulated.Extractor{})
 	if err != nil {
 		return none, err
 	}
@@ -149,7 +156,7 @@ func target(o Options, addr string) (attacktest.Target, error) {
 		ServerName: host,
 		Client: attacktest.ClientOf(&expat.Config{
 			TLS:      &tls.Config{RootCAs: trust.Roots(), ServerName: host, Certificates: []tls.Certificate{asClient.Identity}},
-			Attester: asClient.Attester, Verifier: verify,
+			Attester: asClient.Attester, Verifier: verify, Reattest: true,
 		}),
 		AsClient: asClient, AsServer: asServer,
 	}, nil

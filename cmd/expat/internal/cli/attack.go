@@ -27,11 +27,13 @@ prints what each attack came to. Attack what is yours: ADDR must be on this mach
 unless told otherwise. Each attack opens one to three connections, a few at a time.
 
 It takes a little longer than the endpoint's deadline (30 s), for which some attacks
-wait. Exit code 1 means that an attack was accepted or could not be tried.
+wait. Those on renewals need an endpoint that lets itself be asked anew and asks anew
+meanwhile. What is not applicable says why. Exit code 1 means that an attack was accepted
+or could not be tried.
 
 Attacks, for --only:
 ` + attackNames(),
-		Example: `  expat serve --state /tmp/expat --attester simulated --verify --listen 127.0.0.1:4433
+		Example: `  expat serve --state /tmp/expat --attester simulated --verify --reattest-every 5s --listen 127.0.0.1:4433
   expat attack 127.0.0.1:4433 --state /tmp/expat`,
 		Args: cobra.ExactArgs(1),
 	}

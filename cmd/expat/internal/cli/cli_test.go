@@ -208,6 +208,10 @@ func TestExplain(t *testing.T) {
 		{"timeout", local(expat.StageHello, expat.AlertTimeout, context.DeadlineExceeded), exitNetwork, "slow or silent"},
 		{"peer rejects", byPeer(expat.AlertAttestationRejected), exitRefused, "its log says why"},
 		{"peer demands", byPeer(expat.AlertAttestationRequired), exitRefused, "give --attester, with the platform"},
+		{"expired", local(expat.StageLifetime, expat.AlertAttestationRequired, expat.ErrExpired), exitRefused, `refused at step "lifetime": attestation result ran out; connect again, or have`},
+		{"expired for the peer", &expat.Error{Stage: expat.StageStream, Alert: expat.AlertAttestationRequired, Side: expat.Peer, Err: expat.ErrPeerAlert}, exitRefused, "connect again, or have"},
+		{"expired for the peer while asked", &expat.Error{Stage: expat.StageResult, Alert: expat.AlertAttestationRequired, Side: expat.Peer, Err: expat.ErrReattest}, exitRefused, "connect again, or have"},
+		{"no renewals", local(expat.StageHello, expat.AlertAttestationRequired, expat.ErrNoReattest), exitRefused, "start the peer with --reattest"},
 		{"peer is lost", byPeer(expat.AlertInternal), exitNetwork, "the peer's log says why"},
 		{"other", errBroken, exitNetwork, "expat: broken pipe of the test; if it happens again"},
 	}

@@ -102,6 +102,16 @@ func advice(err error) string {
 	return "if it happens again, run both sides with the same version of expat"
 }
 
+// outlived is for a connection that lasts longer than a verdict on it.
+const outlived = "connect again, or have verdicts renewed in time: --reattest on both sides"
+
+// isOutlived is for a peer that says of an open connection that proof is required.
+func isOutlived(err error) bool {
+	var e *expat.Error
+	return errors.As(err, &e) && e.Side == expat.Peer && e.Alert == expat.AlertAttestationRequired &&
+		(e.Stage == expat.StageStream || errors.Is(e, expat.ErrReattest))
+}
+
 var advices = []struct {
 	fits func(error) bool
 	do   string
@@ -135,6 +145,9 @@ var advices = []struct {
 	{is(ear.ErrKey), "its passport is for another key; someone may stand between you"},
 	{isAny(remote.ErrUnreachable, remote.ErrOpen), "is the verifier running at that URL?"},
 	{isAny(remote.ErrRefused, remote.ErrProtocol), "is it expat verifier serve at that URL?"},
+	{is(expat.ErrExpired), outlived},
+	{isOutlived, outlived},
+	{is(expat.ErrNoReattest), "start the peer with --reattest"},
 	{is(attestation.ErrRejected), "it is not what the reference values name; change it or the reference values"},
 	{is(tpm.ErrGone), "does the TPM still run at the address of --tpm?"},
 	{is(tpm.ErrLockout), "the TPM refuses its keys after too many failures; wait, or reset it with the lockout authorization"},
@@ -145,7 +158,7 @@ var advices = []struct {
 	{is(expat.ErrNotAttested), "start the peer with --attester"},
 	{is(authenticator.ErrRefused), "the peer has nothing to show of what is asked for; start it with --attester, name what it shows with --expect, or start it with --passport where that is demanded"},
 	{is(attestation.ErrMissing), "start the peer with --attester"},
-	{isPeer(expat.AlertAttestationRequired), "the peer demands proof: give --attester, with the platform that it expects"},
+	{isPeer(expat.AlertAttestationRequired), "the peer demands proof, or renewals: give --attester, with the platform that it expects, or --reattest"},
 	{isPeer(expat.AlertAttestationRejected), "the peer does not accept what we are; its log says why"},
 	{is(expat.ErrPeerAlert), "the peer's log says why"},
 	{is(expat.ErrNegotiation), "is it an expat server, and this its address?"},

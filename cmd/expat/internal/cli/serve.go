@@ -59,10 +59,16 @@ PLATFORM is what this side proves itself by:
                 never leaves it
   sevsnp, tdx   the confidential VM that this is, through configfs-tsm
   a+b           several at once, of which tpm holds the key, such as simulated+tpm
+With --reattest-every clients are asked anew on the open connection; one whose state has
+turned bad is cut.
+
 Clients are judged as the same platform, unless --expect or --policy says otherwise;
 sevsnp and tdx only by --policy. "expat doctor" says what this machine can use.`,
 		Example: `  expat serve --state /tmp/expat --attester simulated --verify --listen 127.0.0.1:4433
   expat connect 127.0.0.1:4433 --state /tmp/expat --attester simulated --message hello
+
+  expat serve --state /tmp/expat --attester simulated --reattest --lie debug-on --lie-after 5s --listen 127.0.0.1:4433
+  expat connect 127.0.0.1:4433 --state /tmp/expat --reattest-every 2s --message hello --for 1m
 
   expat tpm enroll --state /tmp/expat --tpm unix:/tmp/tpm.sock --ek-root maker-root.pem
   expat serve --state /tmp/expat --attester tpm --tpm unix:/tmp/tpm.sock --listen 127.0.0.1:4433
@@ -76,6 +82,7 @@ sevsnp and tdx only by --policy. "expat doctor" says what this machine can use.`
 		return f.serve(cmd.Context(), cmd.OutOrStdout(), f.logger(cmd.ErrOrStderr()))
 	})
 	f.add(cmd)
+	f.addLive(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:0", "`ADDR` to listen on; port 0 is any free port")
 	flags.StringSliceVar(&f.names, "name", nil, "further `NAME` or IP address in the server's certificate")
@@ -95,6 +102,8 @@ func (f *serveFlags) check() error {
 	switch {
 	case !f.verify && (f.policy+f.save != "" || f.elsewhere.judges()):
 		return errors.New("--policy, --verifier, --accept-passport and --save-evidence are about what clients prove: add --verify")
+	case !f.verify && f.reattestEvery > 0:
+		return errors.New("--reattest-every asks clients anew: add --verify")
 	case f.attester == "" && !f.verify:
 		return errors.New("there is nothing to attest: give --attester PLATFORM, --verify, or both")
 	case len(f.names) > 0 && strings.Contains(f.attester, platform.TPM):
@@ -152,6 +161,7 @@ func (f *serveFlags) server(ctx context.Context, log *slog.Logger) (*server, err
 		return nil, err
 	}
 	cfg := &expat.Config{TLS: &tls.Config{ClientCAs: trust.Roots()}}
+	f.live(cfg)
 	var judge *judging
 	if f.verify {
 		if judge, err = f.judge(ctx, state.Client, policyLog(log, f.policy)); err != nil {
@@ -165,6 +175,7 @@ func (f *serveFlags) server(ctx context.Context, log *slog.Logger) (*server, err
 		cfg.TLS.Certificates = []tls.Certificate{cert}
 		return f.newServer(cfg, nil, judge, log), err
 	}
+	f.turned = func() { log.Warn("state has turned bad", "lie", f.lie) }
 	own, err := f.attest(ctx, state.Server, names...)
 	if err != nil {
 		return nil, err

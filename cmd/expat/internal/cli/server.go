@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/cmd/expat/internal/lifetime"
 	"github.com/expat-go/expat/cmd/expat/internal/platform"
 	"github.com/expat-go/expat/cmd/expat/internal/show"
 )
@@ -38,6 +40,12 @@ type server struct {
 func newServer(cfg *expat.Config, own *platform.Own, echo bool, connections int, log *slog.Logger) *server {
 	s := &server{cfg: cfg, own: own, echo: echo, log: log, left: connections}
 	cfg.Refused = s.refused
+	if cfg.Verifier != nil {
+		cfg.AfterReattest = s.renewed
+	}
+	if cfg.Attester != nil {
+		cfg.Reattested = func(c *expat.Conn) { log.Info("renewed", "remote", c.RemoteAddr().String(), "of", "server") }
+	}
 	return s
 }
 
@@ -123,31 +131,42 @@ func (s *server) accepted(c *expat.Conn) {
 	s.log.Info("accepted", attrs...)
 }
 
-// refused logs a connection that came to nothing, with the reason, which never
-// holds Evidence.
+// refused logs a connection that came to nothing.
 func (s *server) refused(remote net.Addr, err error) {
 	s.saveEvidence()
-	attrs := []any{"remote", remote.String()}
+	s.log.Warn("refused", append([]any{"remote", remote.String()}, why(err)...)...)
+	s.count()
+}
+
+// why says in a log what went wrong. A reason never holds Evidence.
+func why(err error) []any {
 	var e *expat.Error
 	if errors.As(err, &e) {
-		attrs = append(attrs, "step", string(e.Stage), "side", string(e.Side), "alert", e.Alert.String(), "reason", e.Err.Error())
-	} else {
-		attrs = append(attrs, "reason", err.Error())
+		return []any{"step", string(e.Stage), "side", string(e.Side), "alert", e.Alert.String(), "reason", e.Err.Error()}
 	}
-	s.log.Warn("refused", attrs...)
-	s.count()
+	return []any{"reason", err.Error()}
+}
+
+// renewed logs that a client was asked anew. Where that was not to its credit the end
+// of the connection tells the rest.
+func (s *server) renewed(c *expat.Conn, r *attestation.Result, err error) {
+	if err == nil {
+		s.log.Info("renewed", "remote", c.RemoteAddr().String(), "of", "client", "tier", r.Tier().String())
+	}
 }
 
 func (s *server) handle(ctx context.Context, c *expat.Conn) {
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	defer c.Close()
-	n, err := s.talk(c)
+	n, err := s.talk(lifetime.Conn{Conn: c})
+	s.saveEvidence() // what it showed when it was asked anew
+	attrs := []any{"remote", c.RemoteAddr().String(), "bytes", n}
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		s.log.Warn("ended", "remote", c.RemoteAddr().String(), "bytes", n, "reason", err.Error())
+		s.log.Warn("cut", append(attrs, why(err)...)...)
 	default:
-		s.log.Info("ended", "remote", c.RemoteAddr().String(), "bytes", n)
+		s.log.Info("ended", attrs...)
 	}
 }
 

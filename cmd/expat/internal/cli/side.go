@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/expat-go/expat"
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmd/expat/internal/platform"
 	"github.com/expat-go/expat/cmd/expat/internal/state"
@@ -22,11 +24,16 @@ type sideFlags struct {
 	expect   string
 	tpm      string
 	lie      string
+	lieAfter time.Duration
 	json     bool
 	policy   string
 	save     string
 
+	reattest      bool
+	reattestEvery time.Duration
+
 	elsewhere elsewhereFlags
+	turned    func() // told when --lie-after is over; may be nil
 }
 
 func (f *sideFlags) add(cmd *cobra.Command) {
@@ -39,6 +46,14 @@ func (f *sideFlags) add(cmd *cobra.Command) {
 	f.elsewhere.add(cmd)
 	addTPM(cmd, &f.tpm)
 	flags.StringVar(&f.lie, "lie", "", "have the simulated attester tell a `LIE`, to see the other side refuse:\n"+lieNames())
+	flags.BoolVar(&f.reattest, "reattest", false, "let the other side ask anew on the open connection, and ask before a verdict on it\nruns out, if both sides say so")
+}
+
+// addLive adds what is about connections that last.
+func (f *sideFlags) addLive(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.DurationVar(&f.reattestEvery, "reattest-every", 0, "ask the other side anew every `TIME`, 1s or more; implies --reattest, and demands it\nof the other side")
+	flags.DurationVar(&f.lieAfter, "lie-after", 0, "with --lie: tell the truth at first, and the lie when `TIME` has passed since,\nas a TEE does whose state turns bad while it runs")
 }
 
 func addTPM(cmd *cobra.Command, address *string) {
@@ -80,8 +95,34 @@ func (f *sideFlags) check() error {
 	if f.lie != "" && f.attester != platform.Simulated {
 		return errors.New("--lie needs --attester simulated: somebody has to tell it")
 	}
-	_, err := f.lies()
-	return err
+	if _, err := f.lies(); err != nil {
+		return err
+	}
+	return f.checkLive()
+}
+
+// lowestReattest is the shortest interval, as in the configuration of expat proxy.
+const lowestReattest = time.Second
+
+func (f *sideFlags) checkLive() error {
+	switch {
+	case f.reattestEvery != 0 && f.reattestEvery < lowestReattest:
+		return fmt.Errorf("--reattest-every must be %v or more", lowestReattest)
+	case f.reattestEvery > expat.MaxReattestEvery:
+		return fmt.Errorf("--reattest-every must be %v or less", expat.MaxReattestEvery)
+	case f.lieAfter < 0:
+		return errors.New("--lie-after must not be negative")
+	case f.lieAfter > 0 && f.lie == "":
+		return errors.New("--lie-after needs --lie LIE: what is it to tell then?")
+	case f.lieAfter > 0 && f.lie == simulated.ForeignKey.String():
+		return fmt.Errorf("--lie %s cannot begin later: a key lies outside the TEE from the start or not at all", f.lie)
+	}
+	return nil
+}
+
+// live are the fields of a Config that are about connections that last.
+func (f *sideFlags) live(cfg *expat.Config) {
+	cfg.Reattest, cfg.ReattestEvery = f.reattest, f.reattestEvery
 }
 
 // lies parses --lie.
@@ -114,7 +155,7 @@ func (f *sideFlags) attest(ctx context.Context, side state.Side, names ...string
 		return nil, err
 	}
 	own, err := platform.Attest(ctx, platform.Options{
-		State: f.state, Platform: f.attester, Side: side, TPM: f.tpm, Names: names, Lies: lies,
+		State: f.state, Platform: f.attester, Side: side, TPM: f.tpm, Names: names, Lies: lies, LieAfter: f.lieAfter, Turned: f.turned,
 	})
 	if err != nil {
 		return nil, err

@@ -60,6 +60,11 @@ type Options struct {
 	TPM      string   // address of the TPM, see [OpenTPM]
 	Names    []string // in the TLS certificate, where it is made now
 	Lies     []simulated.Lie
+	// LieAfter is how long after the first Evidence the lies begin; 0: with it. Then
+	// Turned, if set, is told, and must return soon. A foreign key is there from the
+	// start or not at all.
+	LieAfter time.Duration
+	Turned   func()
 }
 
 // Own is what a side shows: Close it when its last connection has ended.

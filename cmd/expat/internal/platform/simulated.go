@@ -38,7 +38,12 @@ func attestSimulated(o Options) (*Own, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Own{Attester: simulated.NewAttester(device, o.Lies...), Certificate: cert}, nil
+	lying := simulated.NewAttester(device, o.Lies...)
+	if o.LieAfter == 0 {
+		return &Own{Attester: lying, Certificate: cert}, nil
+	}
+	t := &turning{Attester: simulated.NewAttester(device), bad: lying, after: o.LieAfter, turned: o.Turned}
+	return &Own{Attester: t, Certificate: cert, close: t.close}, nil
 }
 
 func simulatedDevice(o Options, keys *state.Keys) (*simulated.Device, error) {

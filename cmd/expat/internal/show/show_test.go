@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/attestation"
 )
 
 func TestRows(t *testing.T) {
@@ -62,7 +63,11 @@ func TestCertificateName(t *testing.T) {
 func TestTraceOfFailures(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	l := NewLog(func(s Step) { require.NoError(t, WriteStep(&out, s)) })
+	var got []string
+	l := NewLog(func(s Step) {
+		require.NoError(t, WriteStep(&out, s))
+		got = append(got, s.Who+": "+s.What+": "+s.Note)
+	})
 	trace := l.Trace("client", "server", true)
 	bad := errors.New("secret \x1b detail")
 	trace.Attested(time.Millisecond, bad)
@@ -72,10 +77,6 @@ func TestTraceOfFailures(t *testing.T) {
 	trace.FrameReceived(expat.Frame{Name: "ALERT", Size: 6})
 	trace.Done(bad)
 	require.NotContains(t, out.String(), "detail")
-	var got []string
-	for _, s := range l.Steps() {
-		got = append(got, s.Who+": "+s.What+": "+s.Note)
-	}
 	require.Equal(t, []string{
 		"client: attest: failed",
 		"client: validate: failed",
@@ -84,8 +85,52 @@ func TestTraceOfFailures(t *testing.T) {
 		"server -> client: ALERT: why I close",
 		"client: closed: no application byte has passed",
 	}, got)
+	require.Empty(t, l.Steps(), "none is kept of what was told")
 	require.Nil(t, l.Trace("client", "server", false).FrameSent)
 }
+
+// On an open connection there is a line for each renewal, and none for its frames.
+func TestRenewals(t *testing.T) {
+	t.Parallel()
+	l := NewLog(nil)
+	a, v := both{}, both{}
+	cfg := &expat.Config{Attester: a, Verifier: v}
+	trace := l.Trace("client", "server", true)
+	l.Renewals(cfg, "client", "server")
+	trace.Done(nil)
+	trace.FrameSent(expat.Frame{Name: "REQUEST", Size: 7})
+	trace.FrameReceived(expat.Frame{Name: "AUTHENTICATOR", Size: 6})
+	trace.Attested(time.Millisecond, nil)
+	trace.Validated(time.Millisecond, nil)
+	trace.Appraised(nil, time.Millisecond, errors.New("no"))
+	cfg.AfterReattest(nil, new(attestation.Result), nil)
+	cfg.AfterReattest(nil, nil, errors.New("no"))
+	cfg.Reattested(nil)
+	var got []string
+	for _, s := range l.Steps() {
+		got = append(got, s.Who+": "+s.What+": "+s.Note)
+	}
+	require.Equal(t, []string{
+		"client: open: application data may flow",
+		"client: renewed: the server's Evidence: " + new(attestation.Result).Tier().String(),
+		"server: renewed: the client's Evidence: accepted",
+	}, got)
+
+	one := &expat.Config{Attester: a}
+	l.Renewals(one, "client", "server")
+	require.Nil(t, one.AfterReattest)
+	other := &expat.Config{Verifier: v}
+	l.Renewals(other, "client", "server")
+	require.Nil(t, other.Reattested)
+}
+
+// both is an Attester and a Verifier that is never called.
+type both struct {
+	attestation.Attester
+	attestation.Verifier
+}
+
+func (both) MediaTypes() []string { return nil }
 
 func TestWriteStep(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/expat-go/expat"
@@ -31,7 +32,7 @@ type Log struct {
 }
 
 // NewLog starts a log. If emit is not nil it is told of each step at once, one
-// after the other.
+// after the other, and none is kept: a connection may last.
 func NewLog(emit func(Step)) *Log { return &Log{start: time.Now(), emit: emit} }
 
 // Steps are the steps until now, in the order in which they happened.
@@ -46,11 +47,15 @@ func (l *Log) Add(s Step) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.At = time.Since(l.start)
-	l.steps = append(l.steps, s)
 	if l.emit != nil {
 		l.emit(s)
+		return
 	}
+	l.steps = append(l.steps, s)
 }
+
+// Renewed is the name of the step by which one side has accepted the other anew.
+const Renewed = "renewed"
 
 var notes = map[string]string{
 	"HELLO":         "what I ask for, what I can show",
@@ -60,21 +65,28 @@ var notes = map[string]string{
 	"ALERT":         "why I close",
 }
 
-// Trace logs what self does on one connection with peer, and the frames that self
-// receives; with both, also those that it sends.
+// Trace logs what self does on one connection with peer until it is open, and the
+// frames that self receives; with both, also those that it sends. Of what follows
+// Renewals tells.
 func (l *Log) Trace(self, peer string, both bool) *expat.Trace {
+	var open atomic.Bool
+	add := func(s Step) {
+		if !open.Load() {
+			l.Add(s)
+		}
+	}
 	t := &expat.Trace{
 		TLSDone: func(cs tls.ConnectionState) {
-			l.Add(Step{Who: self, What: "TLS 1.3 done", Note: fmt.Sprintf("%v, %s", cs.CurveID, tls.CipherSuiteName(cs.CipherSuite))})
+			add(Step{Who: self, What: "TLS 1.3 done", Note: fmt.Sprintf("%v, %s", cs.CurveID, tls.CipherSuiteName(cs.CipherSuite))})
 		},
 		FrameReceived: func(f expat.Frame) {
-			l.Add(Step{Who: peer + " -> " + self, What: f.Name, Note: notes[f.Name], Bytes: f.Size})
+			add(Step{Who: peer + " -> " + self, What: f.Name, Note: notes[f.Name], Bytes: f.Size})
 		},
 		Attested: func(took time.Duration, err error) {
-			l.Add(Step{Who: self, What: "attest", Note: outcome("Evidence for this connection and this key", err), Took: took})
+			add(Step{Who: self, What: "attest", Note: outcome("Evidence for this connection and this key", err), Took: took})
 		},
 		Validated: func(took time.Duration, err error) {
-			l.Add(Step{Who: self, What: "validate", Note: outcome("the "+peer+"'s chain, signature, MAC: good", err), Took: took})
+			add(Step{Who: self, What: "validate", Note: outcome("the "+peer+"'s chain, signature, MAC: good", err), Took: took})
 		},
 		Appraised: func(r *attestation.Result, took time.Duration, err error) {
 			note := "the " + peer + "'s Evidence: "
@@ -83,18 +95,37 @@ func (l *Log) Trace(self, peer string, both bool) *expat.Trace {
 			} else {
 				note += "rejected"
 			}
-			l.Add(Step{Who: self, What: "appraise", Note: note, Took: took})
+			add(Step{Who: self, What: "appraise", Note: note, Took: took})
 		},
 		Done: func(err error) {
-			l.Add(Step{Who: self, What: doneWord(err), Note: doneNote(err)})
+			add(Step{Who: self, What: doneWord(err), Note: doneNote(err)})
+			open.Store(err == nil)
 		},
 	}
 	if both {
 		t.FrameSent = func(f expat.Frame) {
-			l.Add(Step{Who: self + " -> " + peer, What: f.Name, Note: notes[f.Name], Bytes: f.Size})
+			add(Step{Who: self + " -> " + peer, What: f.Name, Note: notes[f.Name], Bytes: f.Size})
 		}
 	}
 	return t
+}
+
+// Renewals has cfg, that of self, log each time that one side has asked the other anew
+// on the open connection and has accepted the answer, in one line. What is not accepted
+// ends the connection, with an error that tells it.
+func (l *Log) Renewals(cfg *expat.Config, self, peer string) {
+	if cfg.Verifier != nil {
+		cfg.AfterReattest = func(_ *expat.Conn, r *attestation.Result, err error) {
+			if err == nil {
+				l.Add(Step{Who: self, What: Renewed, Note: "the " + peer + "'s Evidence: " + r.Tier().String()})
+			}
+		}
+	}
+	if cfg.Attester != nil {
+		cfg.Reattested = func(*expat.Conn) {
+			l.Add(Step{Who: peer, What: Renewed, Note: "the " + self + "'s Evidence: accepted"})
+		}
+	}
 }
 
 func outcome(good string, err error) string {
