@@ -42,6 +42,9 @@ type Options struct {
 	// MaxIdle is how many connections without requests are kept for an address;
 	// zero: [DefaultMaxIdle].
 	MaxIdle int
+	// DisableCompression leaves encodings to requests and their callers, as the
+	// field of [http.Transport] does: no response is asked for and decoded in gzip.
+	DisableCompression bool
 }
 
 // Transport is an [http.RoundTripper] over attested connections, for https URLs
@@ -89,9 +92,9 @@ func NewTransport(cfg *expat.Config, o Options) (*Transport, error) {
 	if t.timeout == 0 {
 		t.timeout = expat.DefaultTimeout
 	}
-	t.http1 = &http.Transport{DialTLSContext: dialed, Protocols: new(http.Protocols)}
+	t.http1 = &http.Transport{DialTLSContext: dialed, DisableCompression: o.DisableCompression, Protocols: new(http.Protocols)}
 	t.http1.Protocols.SetHTTP1(true)
-	t.http2 = &http.Transport{DialTLSContext: dialed, Protocols: new(http.Protocols)}
+	t.http2 = &http.Transport{DialTLSContext: dialed, DisableCompression: o.DisableCompression, Protocols: new(http.Protocols)}
 	t.http2.Protocols.SetUnencryptedHTTP2(true)
 	t.pool.hosts = map[string]*host{}
 	return t, nil

@@ -316,3 +316,20 @@ func TestUpgrade(t *testing.T) {
 	}
 	require.NoError(t, stream.Close())
 }
+
+// With DisableCompression encodings are left to who asks.
+func TestDisableCompression(t *testing.T) {
+	t.Parallel()
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		for _, off := range []bool{false, true} {
+			cc, sc := configs("alice", "bob", proto)
+			_, addr := serve(t, sc, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.WriteString(w, r.Header.Get("Accept-Encoding"))
+			}))
+			c, _ := client(t, cc, Options{DisableCompression: off})
+			_, body, err := get(t, t.Context(), c, "https://"+addr+"/")
+			require.NoError(t, err)
+			require.Equal(t, map[bool]string{false: "gzip", true: ""}[off], body)
+		}
+	}
+}
