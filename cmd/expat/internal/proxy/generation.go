@@ -27,6 +27,7 @@ type generation struct {
 	client       *expat.Config // for upstreams, on the client side
 	backend      *tls.Config   // for upstreams, on the server side; nil: plain
 	transport    http.RoundTripper
+	upgrades     http.RoundTripper // for requests that ask for an upgrade
 	closeIdle    func()
 	next         atomic.Uint32 // the upstream whose turn it is
 }

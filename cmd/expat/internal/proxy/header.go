@@ -17,23 +17,45 @@ import (
 // resultHeader carries the verdict on the peer, as an EAR that this sidecar signs.
 const resultHeader = "Expat-Result"
 
-// reserved begins the names of headers that only a sidecar sets.
-const reserved = "expat-"
+// sidecars are the names of headers that only a sidecar sets.
+func sidecars(name string) bool { return strings.HasPrefix(name, "expat-") }
+
+// forwarded are the names of headers that tell of clients before this one.
+func forwarded(name string) bool {
+	return name == "forwarded" || name == "x-real-ip" || strings.HasPrefix(name, "x-forwarded-")
+}
 
 // strip removes what nobody outside may say. Backends that turn headers into variables
-// do not tell _ from -.
-func strip(h http.Header) {
+// do not tell - from _, some not from any other sign.
+func strip(h http.Header, reserved func(name string) bool) {
 	for name := range h {
-		if strings.HasPrefix(strings.ReplaceAll(strings.ToLower(name), "_", "-"), reserved) {
+		if reserved(strings.Map(plainly, name)) {
 			delete(h, name)
 		}
 	}
 }
 
+// plainly is a character of a header's name in lower case, - for all that are no letter
+// and no digit.
+func plainly(c rune) rune {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c - 'A' + 'a'
+	case 'a' <= c && c <= 'z' || '0' <= c && c <= '9':
+		return c
+	}
+	return '-'
+}
+
+// websocket tells whether a request asks for WebSocket (RFC 6455). What else a
+// connection can be upgraded to passes no sidecar: with another HTTP a client would
+// send headers that nobody looks at.
+func websocket(h http.Header) bool { return strings.EqualFold(h.Get("Upgrade"), "websocket") }
+
 // stripTrailers removes them from the trailers of a response when its body has ended,
 // which is when they are known.
 func stripTrailers(resp *http.Response) {
-	strip(resp.Trailer)
+	strip(resp.Trailer, sidecars)
 	if resp.StatusCode != http.StatusSwitchingProtocols { // there the body is the connection
 		resp.Body = &trailed{resp.Body, resp}
 	}
@@ -47,7 +69,7 @@ type trailed struct {
 func (t *trailed) Read(b []byte) (int, error) {
 	n, err := t.ReadCloser.Read(b)
 	if err != nil {
-		strip(t.resp.Trailer)
+		strip(t.resp.Trailer, sidecars)
 	}
 	return n, err
 }

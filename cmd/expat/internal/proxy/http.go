@@ -9,12 +9,12 @@ import (
 	"net/http/httputil"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/expat-go/expat"
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmd/expat/internal/lifetime"
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
+	"github.com/expat-go/expat/cmd/expat/internal/proxy/relay"
 	"github.com/expat-go/expat/expathttp"
 )
 
@@ -24,9 +24,6 @@ const (
 	maxIdle        = 64 // connections kept for an upstream
 )
 
-// errResponse: the upstream took too long to answer a request.
-var errResponse = errors.New("the upstream did not answer in time")
-
 // http gives a generation what HTTP needs.
 func (g *generation) http() error {
 	if g.spec.Side == config.Server {
@@ -35,10 +32,10 @@ func (g *generation) http() error {
 			TLSClientConfig: g.backend, TLSHandshakeTimeout: g.spec.Timeouts.Connect, ForceAttemptHTTP2: g.backend != nil,
 			IdleConnTimeout: g.spec.Timeouts.Idle, MaxIdleConnsPerHost: maxIdle, DisableCompression: true,
 		}
-		g.transport, g.closeIdle = t, t.CloseIdleConnections
+		g.transport, g.upgrades, g.closeIdle = t, t, t.CloseIdleConnections
 		return nil
 	}
-	t, err := expathttp.NewTransport(g.client, expathttp.Options{
+	o := expathttp.Options{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			conn, err := g.dial(ctx)
 			if err != nil {
@@ -46,28 +43,24 @@ func (g *generation) http() error {
 			}
 			return carrier{conn}, nil
 		},
-		IdleTimeout: g.spec.Timeouts.Idle, MaxIdle: maxIdle,
-	})
+		IdleTimeout: g.spec.Timeouts.Idle, MaxIdle: maxIdle, DisableCompression: true,
+	}
+	t, err := expathttp.NewTransport(g.client, o)
 	if err != nil {
 		return err
 	}
-	g.transport, g.closeIdle = t, t.CloseIdleConnections
-	return nil
-}
-
-// RoundTrip sends a request, whose response must begin in time.
-func (g *generation) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(r.Context()) // which ends when it is served
-	late := time.AfterFunc(g.spec.Timeouts.Response, func() { cancel(errResponse) })
-	resp, err := g.transport.RoundTrip(r.WithContext(ctx))
-	if !late.Stop() && err == nil {
-		err = errors.Join(errResponse, resp.Body.Close())
-	}
+	http1 := g.client.Clone()
+	http1.TLS.NextProtos = []string{"http/1.1"}
+	u, err := expathttp.NewTransport(http1, o)
 	if err != nil {
-		defer cancel(nil)
-		return nil, errors.Join(err, context.Cause(ctx))
+		return err
 	}
-	return resp, nil
+	g.transport, g.upgrades = t, u
+	g.closeIdle = func() {
+		t.CloseIdleConnections()
+		u.CloseIdleConnections()
+	}
+	return nil
 }
 
 // reverse is the handler of a generation.
@@ -85,8 +78,13 @@ func (g *generation) reverse() http.Handler {
 // rewrite makes the request for the upstream. No header of a sidecar passes in either
 // direction, but the one that this one signs.
 func (g *generation) rewrite(r *httputil.ProxyRequest) {
-	strip(r.Out.Header)
-	strip(r.Out.Trailer)
+	strip(r.Out.Header, sidecars)
+	strip(r.Out.Trailer, sidecars)
+	r.Out.URL.RawQuery = r.In.URL.RawQuery // for the upstream to understand
+	if !websocket(r.Out.Header) {
+		r.Out.Header.Del("Connection")
+		r.Out.Header.Del("Upgrade")
+	}
 	if g.spec.Side == config.Client {
 		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 			if v, ok := r.In.Header[name]; ok {
@@ -104,6 +102,7 @@ func (g *generation) rewrite(r *httputil.ProxyRequest) {
 	if g.backend != nil {
 		r.Out.URL.Scheme = "https"
 	}
+	strip(r.Out.Header, forwarded)
 	r.SetXForwarded()
 	if result, ok := expathttp.FromRequest(r.In); ok {
 		g.sign(r.In.Context(), r.Out.Header, result)
@@ -112,7 +111,7 @@ func (g *generation) rewrite(r *httputil.ProxyRequest) {
 
 // answer prepares a response of the upstream.
 func (g *generation) answer(resp *http.Response) error {
-	strip(resp.Header)
+	strip(resp.Header, sidecars)
 	stripTrailers(resp)
 	if result, ok := expathttp.PeerOf(resp); ok {
 		g.sign(resp.Request.Context(), resp.Header, result)
@@ -151,14 +150,31 @@ func (p *proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 	w.WriteHeader(status)
 }
 
+type connKey struct{}
+
 // handle serves a request with the generation of the moment.
 func (p *proxy) handle(w http.ResponseWriter, r *http.Request) {
 	p.requests.Add(1)
 	defer p.requests.Add(-1)
-	if r.Method == http.MethodConnect {
+	switch {
+	case r.Method == http.MethodConnect:
 		http.Error(w, "a sidecar is no forward proxy", http.StatusMethodNotAllowed)
 		return
+	case r.URL.Opaque != "":
+		http.Error(w, "the request target has no path", http.StatusBadRequest)
+		return
 	}
+	defer func() {
+		why := recover()
+		if why == nil {
+			return
+		}
+		// The end of the connection may be what ends an answer (RFC 9112, Section 6.3).
+		if nc, ok := r.Context().Value(connKey{}).(net.Conn); ok && r.ProtoMajor == 1 {
+			relay.Abort(nc)
+		}
+		panic(why)
+	}()
 	p.current.Load().reverse().ServeHTTP(w, r)
 }
 
@@ -171,6 +187,9 @@ func (p *proxy) prepareHTTP(ctx context.Context) error {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, nc)
+		},
 	}
 	p.server = s
 	if p.spec.Side == config.Client {
@@ -185,7 +204,7 @@ func (p *proxy) prepareHTTP(ctx context.Context) error {
 		if conn, ok := expat.FromContext(ctx); ok {
 			conns.Store(nc, conn)
 		}
-		return ctx
+		return context.WithValue(ctx, connKey{}, nc)
 	}
 	s.ConnState = func(nc net.Conn, state http.ConnState) {
 		if state != http.StateClosed && state != http.StateHijacked {
