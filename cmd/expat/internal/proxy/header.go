@@ -111,8 +111,8 @@ func newSigner(c *config.Result) (*signer, error) {
 	return &signer{issuer: issuer, audience: c.Audience, lifetime: c.Lifetime, tokens: make(map[*attestation.Result]token)}, nil
 }
 
-// token states a verdict.
-func (s *signer) token(ctx context.Context, r *attestation.Result) (string, error) {
+// token states a verdict that ends at a time, or if that is zero with the connection.
+func (s *signer) token(ctx context.Context, r *attestation.Result, ends time.Time) (string, error) {
 	now := time.Now()
 	s.mu.Lock()
 	t, ok := s.tokens[r]
@@ -122,13 +122,14 @@ func (s *signer) token(ctx context.Context, r *attestation.Result) (string, erro
 	}
 	statement := ear.FromResult(r)
 	statement.Audience = s.audience
+	lifetime := s.lifetime
+	if !ends.IsZero() {
+		lifetime = min(lifetime, ends.Sub(now))
+	}
+	statement.Lifetime = lifetime
 	b, err := s.issuer.Issue(ctx, statement)
 	if err != nil {
 		return "", err
-	}
-	lifetime := s.lifetime
-	if l := r.Lifetime(); l > 0 {
-		lifetime = min(lifetime, l)
 	}
 	t = token{string(b), now.Add(lifetime / 2)}
 	s.mu.Lock()

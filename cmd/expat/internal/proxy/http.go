@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/expat-go/expat"
 	"github.com/expat-go/expat/attestation"
@@ -105,7 +106,8 @@ func (g *generation) rewrite(r *httputil.ProxyRequest) {
 	strip(r.Out.Header, forwarded)
 	r.SetXForwarded()
 	if result, ok := expathttp.FromRequest(r.In); ok {
-		g.sign(r.In.Context(), r.Out.Header, result)
+		conn, _ := expat.FromContext(r.In.Context())
+		g.sign(r.In.Context(), r.Out.Header, result, conn)
 	}
 }
 
@@ -114,18 +116,19 @@ func (g *generation) answer(resp *http.Response) error {
 	strip(resp.Header, sidecars)
 	stripTrailers(resp)
 	if result, ok := expathttp.PeerOf(resp); ok {
-		g.sign(resp.Request.Context(), resp.Header, result)
+		carried, _ := resp.Request.Context().Value(carriedKey{}).(*atomic.Pointer[expat.Conn])
+		g.sign(resp.Request.Context(), resp.Header, result, carried.Load())
 	}
 	return nil
 }
 
-// sign adds the header, where there is a key. Without a signature there is none: no
-// backend can take that for a verdict.
-func (g *generation) sign(ctx context.Context, h http.Header, r *attestation.Result) {
+// sign adds the header, where there is a key, about the peer of a connection. Without a
+// signature there is none: no backend can take that for a verdict.
+func (g *generation) sign(ctx context.Context, h http.Header, r *attestation.Result, conn *expat.Conn) {
 	if g.proxy.signer == nil {
 		return
 	}
-	token, err := g.proxy.signer.token(ctx, r)
+	token, err := g.proxy.signer.token(ctx, r, conn.Expires())
 	if err != nil {
 		g.proxy.sampled.write(slog.LevelError, "sign", "result not signed", "error", oneLine(err))
 		return

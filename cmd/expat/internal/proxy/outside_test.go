@@ -11,6 +11,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/attestation"
+	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
 )
 
 // raw is a plain backend that answers each connection with a text, after the head of
@@ -216,4 +220,32 @@ func TestCutAnswerToHTTP10(t *testing.T) {
 	_, client := through(t, dir, b.addr)
 	_, err := say(t, client.addrs["out"], "GET / HTTP/1.0\r\n\r\n")
 	require.Error(t, err, "half an answer is not taken for a whole one")
+}
+
+// A token does not outlive the verdict, of whose time some has passed.
+func TestTokenEndsWithVerdict(t *testing.T) {
+	t.Parallel()
+	dir := newState(t)
+	key := writeKey(t, dir, "sign.pem")
+	s, err := newSigner(&config.Result{Key: dir + "/sign.pem", Issuer: "expat-proxy", Audience: "backend", Lifetime: time.Minute})
+	require.NoError(t, err)
+	b := serve(t, "tcp", "127.0.0.1:0", echo)
+	server := start(t, dir, serverSide(b.addr))
+	c, err := expat.Dial(t.Context(), "tcp", server.addrs["web"], peer(t, dir))
+	require.NoError(t, err)
+	defer c.Close()
+	expires := func(ends time.Time) time.Time {
+		token, err := s.token(t.Context(), c.Peer(), ends)
+		require.NoError(t, err)
+		e := checkToken(t, key, token)
+		require.Equal(t, attestation.TierAffirming, e.Appraisals()[0].Status)
+		return e.Expires()
+	}
+	soon := time.Now().Add(20 * time.Second)
+	require.False(t, expires(soon).After(soon))
+	clear(s.tokens)
+	require.WithinDuration(t, time.Now().Add(time.Minute), expires(time.Now().Add(time.Hour)), 5*time.Second)
+	clear(s.tokens)
+	_, err = s.token(t.Context(), c.Peer(), time.Now())
+	require.Error(t, err, "nothing is left to state")
 }

@@ -8,11 +8,18 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/expat-go/expat"
 )
 
 // errResponse: the upstream took too long to answer a request.
 var errResponse = errors.New("the upstream did not answer in time")
+
+// carriedKey is that of the attested connection which carries a request to the server
+// side.
+type carriedKey struct{}
 
 // RoundTrip sends a request. Its response must begin in time from the last byte of it
 // that the upstream has taken.
@@ -24,7 +31,14 @@ func (g *generation) RoundTrip(r *http.Request) (*http.Response, error) {
 	if websocket(r.Header) { // HTTP/2 has no upgrades
 		transport = g.upgrades
 	}
+	carried := new(atomic.Pointer[expat.Conn])
+	ctx = context.WithValue(ctx, carriedKey{}, carried)
 	r = r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(c httptrace.GotConnInfo) {
+			if conn, ok := c.Conn.(*expat.Conn); ok {
+				carried.Store(conn)
+			}
+		},
 		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
 			strip(http.Header(h), sidecars) // before the handler's own trace sends it
 			return nil
