@@ -107,10 +107,7 @@ func (b *probe) check(ctx context.Context, p *proxy) error {
 	if time.Since(b.at) < probeEvery {
 		return b.last
 	}
-	conn, err := p.current.Load().dial(context.WithoutCancel(ctx)) // others wait for it too
-	if err == nil {
-		_ = conn.Close()
-	}
+	err := p.current.Load().answers(context.WithoutCancel(ctx)) // others wait for it too
 	b.at, b.last = time.Now(), err
 	return err
 }

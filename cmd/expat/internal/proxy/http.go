@@ -29,7 +29,7 @@ const (
 func (g *generation) http() error {
 	if g.spec.Side == config.Server {
 		t := &http.Transport{
-			DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return g.dial(ctx) },
+			DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return g.dial(ctx, nil) },
 			TLSClientConfig: g.backend, TLSHandshakeTimeout: g.spec.Timeouts.Connect, ForceAttemptHTTP2: g.backend != nil,
 			IdleConnTimeout: g.spec.Timeouts.Idle, MaxIdleConnsPerHost: maxIdle, DisableCompression: true,
 		}
@@ -38,7 +38,7 @@ func (g *generation) http() error {
 	}
 	o := expathttp.Options{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			conn, err := g.dial(ctx)
+			conn, err := g.dial(ctx, nil)
 			if err != nil {
 				return nil, err
 			}

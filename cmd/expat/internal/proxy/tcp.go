@@ -44,15 +44,9 @@ func (p *proxy) serveTCP(ctx context.Context) error {
 // fromAttested forwards a client on which the exchange is done.
 func (p *proxy) fromAttested(ctx context.Context, nc net.Conn) {
 	g, conn := p.current.Load(), nc.(*expat.Conn)
-	backend, err := g.dial(ctx)
-	if err == nil && g.spec.ProxyProtocol != "" {
-		err = announce(backend, conn, g.spec.Timeouts.Connect)
-	}
+	backend, err := g.dial(ctx, conn)
 	if err != nil {
 		p.unreachable(err)
-		if backend != nil {
-			relay.Abort(backend)
-		}
 		relay.Abort(conn)
 		return
 	}
@@ -63,7 +57,7 @@ func (p *proxy) fromAttested(ctx context.Context, nc net.Conn) {
 // exchange with the upstream is done.
 func (p *proxy) fromPlain(ctx context.Context, nc net.Conn) {
 	g, plain := p.current.Load(), nc.(*limit.Conn)
-	raw, err := g.dial(ctx)
+	raw, err := g.dial(ctx, nil)
 	if err != nil {
 		p.unreachable(err)
 		relay.Abort(plain)
@@ -102,19 +96,17 @@ func tierOf(c *expat.Conn) string {
 	return ""
 }
 
-// announce tells a backend whose connection this is (PROXY protocol, version 2).
-func announce(backend net.Conn, c *expat.Conn, timeout time.Duration) error {
-	h := proxyproto.HeaderProxyFromAddrs(2, c.RemoteAddr(), c.LocalAddr())
-	if tier := tierOf(c); tier != "" {
-		if err := h.SetTLVs([]proxyproto.TLV{{Type: tierTLV, Value: []byte(tier)}}); err != nil {
-			return err
+// announcement tells a backend whose connection one is (PROXY protocol, version 2);
+// of the sidecar's own, for which c is nil, it says so.
+func announcement(c *expat.Conn) ([]byte, error) {
+	h := &proxyproto.Header{Version: 2, Command: proxyproto.LOCAL}
+	if c != nil {
+		h = proxyproto.HeaderProxyFromAddrs(2, c.RemoteAddr(), c.LocalAddr())
+		if tier := tierOf(c); tier != "" {
+			if err := h.SetTLVs([]proxyproto.TLV{{Type: tierTLV, Value: []byte(tier)}}); err != nil {
+				return nil, err
+			}
 		}
 	}
-	if err := backend.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
-		return err
-	}
-	if _, err := h.WriteTo(backend); err != nil {
-		return err
-	}
-	return backend.SetWriteDeadline(time.Time{})
+	return h.Format()
 }

@@ -200,5 +200,5 @@ type Timeouts struct {
 	Handshake time.Duration `yaml:"handshake" doc:"TLS handshake and exchange together, and the header of a request. Default: 10s."`
 	Connect   time.Duration `yaml:"connect" doc:"To connect to one upstream, TLS to it included. Default: 5s."`
 	Idle      time.Duration `yaml:"idle" doc:"Silence in both directions until a connection is closed. Default: 5m."`
-	Response  time.Duration `yaml:"response" doc:"Mode http: until the upstream answers a request with a header. Default: 1m."`
+	Response  time.Duration `yaml:"response" doc:"Mode http: until the upstream answers a request with a header, from the last byte of the request. Default: 1m."`
 }
