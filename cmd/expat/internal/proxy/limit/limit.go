@@ -156,10 +156,10 @@ func (l *Listener) admit(remote net.Addr, now time.Time) (netip.Prefix, Reason) 
 	if l.open >= limits.Connections {
 		return key, TooMany
 	}
-	if known && (limits.PerClient > 0 || limits.NewPerSec > 0) {
-		if why := l.admitClient(key, limits, now); why != "" {
-			return key, why
-		}
+	if !known || limits.PerClient == 0 && limits.NewPerSec == 0 {
+		key = netip.Prefix{} // counts for nobody
+	} else if why := l.admitClient(key, limits, now); why != "" {
+		return key, why
 	}
 	l.open++
 	return key, ""
@@ -183,7 +183,7 @@ func (l *Listener) admitClient(key netip.Prefix, limits *Limits, now time.Time) 
 	case limits.NewPerSec > 0 && c.tokens < 1:
 		return TooFast
 	}
-	c.tokens--
+	c.tokens = max(0, c.tokens-1)
 	c.open++
 	return ""
 }

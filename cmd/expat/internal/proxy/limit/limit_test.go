@@ -222,3 +222,33 @@ func TestTCP(t *testing.T) {
 	require.Error(t, err)
 	require.False(t, temporary(errors.New("x")))
 }
+
+// A limit that is set later counts from then on: what came before it was allowed.
+func TestLimitsSetLater(t *testing.T) {
+	t.Parallel()
+	l := New(&script{}, Limits{Connections: 1000, PerClient: 100}, Observer{})
+	now := time.Now()
+	for range 50 {
+		_, why := l.admit(from("192.0.2.1"), now)
+		require.Empty(t, why)
+	}
+	l.SetLimits(Limits{Connections: 1000, NewPerSec: 10})
+	now = now.Add(time.Second)
+	for range 10 {
+		_, why := l.admit(from("192.0.2.1"), now)
+		require.Empty(t, why)
+	}
+	_, why := l.admit(from("192.0.2.1"), now)
+	require.Equal(t, TooFast, why)
+
+	// What was accepted without such a limit does not count, and gives no room.
+	l = New(&script{}, Limits{Connections: 1000}, Observer{})
+	before, why := l.admit(from("192.0.2.1"), now)
+	require.Empty(t, why)
+	l.SetLimits(Limits{Connections: 1000, PerClient: 1})
+	_, why = l.admit(from("192.0.2.1"), now)
+	require.Empty(t, why)
+	l.release(before)
+	_, why = l.admit(from("192.0.2.1"), now)
+	require.Equal(t, TooManyFromClient, why)
+}
