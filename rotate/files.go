@@ -87,7 +87,7 @@ func Files(ctx context.Context, chainFile, keyFile string, o Options) (*Watcher,
 	if err != nil {
 		return nil, fmt.Errorf("rotate: %w", err)
 	}
-	cert, err := c.parse(o.Now())
+	cert, err := Pair(c.chain, c.key, o.Now())
 	if err != nil {
 		return nil, fmt.Errorf("rotate: %s, %s: %w", chainFile, keyFile, err)
 	}
@@ -148,7 +148,7 @@ func (w *Watcher) take(c content) {
 	if c.digest == w.used {
 		return // it is back to what is in use
 	}
-	cert, err := c.parse(w.o.Now())
+	cert, err := Pair(c.chain, c.key, w.o.Now())
 	if err != nil {
 		w.pending = errors.Is(err, ErrNotValidNow)
 		if !told {

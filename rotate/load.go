@@ -75,6 +75,13 @@ func read(chainFile, keyFile string) (content, error) {
 }
 
 func readFile(name string) ([]byte, error) {
+	info, err := os.Stat(name) // to open a pipe would wait
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRead, err)
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRead, err)
@@ -90,9 +97,10 @@ func readFile(name string) ([]byte, error) {
 	return b, nil
 }
 
-// parse makes a certificate of what the files held, if it can be used at that time.
-func (c content) parse(now time.Time) (*tls.Certificate, error) {
-	cert, err := tls.X509KeyPair(c.chain, c.key)
+// Pair makes a certificate of a chain, leaf first, and its private key in PEM, if it
+// can be used at that time. The error wraps [ErrPair] or [ErrNotValidNow].
+func Pair(chain, key []byte, now time.Time) (*tls.Certificate, error) {
+	cert, err := tls.X509KeyPair(chain, key)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPair, err)
 	}

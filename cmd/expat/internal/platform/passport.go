@@ -19,7 +19,7 @@ import (
 // the client, and o are closed with what is returned, also where that is an error, which
 // wraps [ErrElsewhere].
 func Show(o *Own, client *remote.Verifier, stop func() error, cached bool) (own *Own, err error) {
-	own = &Own{Certificate: o.Certificate, close: func() error { return errors.Join(stop(), o.Close()) }}
+	own = &Own{Certificate: o.Certificate, Renew: o.Renew, close: func() error { return errors.Join(stop(), o.Close()) }}
 	defer func() {
 		if err != nil {
 			err = errors.Join(elsewhere(err), own.Close())

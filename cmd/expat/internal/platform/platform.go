@@ -5,6 +5,7 @@ package platform
 
 import (
 	"context"
+	"crypto"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -71,7 +72,25 @@ type Options struct {
 type Own struct {
 	Attester    attestation.Attester
 	Certificate tls.Certificate
-	close       func() error
+	// Renew issues another certificate for the same key. It is nil where the
+	// certificate was there before, as that of a TPM is.
+	Renew func(now time.Time) (tls.Certificate, error)
+	close func() error
+}
+
+// issued is what a side shows whose certificates are issued here, for a key that was
+// made now. The error of Renew wraps [state.ErrState].
+func (o Options) issued(a attestation.Attester, key crypto.Signer) (*Own, error) {
+	own := &Own{Attester: a, Renew: func(now time.Time) (tls.Certificate, error) {
+		keys, err := state.LoadKeys(o.State, now)
+		if err != nil {
+			return tls.Certificate{}, err
+		}
+		return keys.CA.Leaf(key, usage(o.Side), now, o.Names...)
+	}}
+	var err error
+	own.Certificate, err = own.Renew(time.Now())
+	return own, err
 }
 
 // Close lets go of the device.

@@ -16,8 +16,7 @@ import (
 // attestSimulated makes the device that the reference values describe, a key in it,
 // and a certificate for that key.
 func attestSimulated(o Options) (*Own, error) {
-	now := time.Now()
-	keys, err := state.LoadKeys(o.State, now)
+	keys, err := state.LoadKeys(o.State, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -34,16 +33,14 @@ func attestSimulated(o Options) (*Own, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert, err := keys.CA.Leaf(key, usage(o.Side), now, o.Names...)
-	if err != nil {
-		return nil, err
-	}
 	lying := simulated.NewAttester(device, o.Lies...)
 	if o.LieAfter == 0 {
-		return &Own{Attester: lying, Certificate: cert}, nil
+		return o.issued(lying, key)
 	}
 	t := &turning{Attester: simulated.NewAttester(device), bad: lying, after: o.LieAfter, turned: o.Turned}
-	return &Own{Attester: t, Certificate: cert, close: t.close}, nil
+	own, err := o.issued(t, key)
+	own.close = t.close
+	return own, err
 }
 
 func simulatedDevice(o Options, keys *state.Keys) (*simulated.Device, error) {

@@ -5,10 +5,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"fmt"
-	"time"
 
 	"github.com/expat-go/expat/attestation"
-	"github.com/expat-go/expat/cmd/expat/internal/state"
 	"github.com/expat-go/expat/evidence/sevsnp"
 	"github.com/expat-go/expat/evidence/tdx"
 )
@@ -20,17 +18,11 @@ func attestTEE(o Options) (*Own, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
-	keys, err := state.LoadKeys(o.State, now)
-	if err != nil {
-		return nil, err
-	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	cert, err := keys.CA.Leaf(key, usage(o.Side), now, o.Names...)
-	return &Own{Attester: a, Certificate: cert}, err
+	return o.issued(a, key)
 }
 
 // teeAttester collects through configfs-tsm. The error wraps [ErrDevice].

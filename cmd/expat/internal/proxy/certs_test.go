@@ -33,9 +33,14 @@ func newAuthority(t testing.TB, dir, name string) *authority {
 
 func (a *authority) leaf(t testing.TB, names ...string) tls.Certificate {
 	t.Helper()
+	return a.leafAt(t, time.Now(), names...)
+}
+
+func (a *authority) leafAt(t testing.TB, at time.Time, names ...string) tls.Certificate {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	leaf, err := a.ca.Leaf(key, time.Now(), names...)
+	leaf, err := a.ca.Leaf(key, at, names...)
 	require.NoError(t, err)
 	return leaf
 }
@@ -43,7 +48,11 @@ func (a *authority) leaf(t testing.TB, names ...string) tls.Certificate {
 // write issues a certificate and puts it with its key into NAME.pem and NAME-key.pem.
 func (a *authority) write(t testing.TB, name string, names ...string) tls.Certificate {
 	t.Helper()
-	leaf := a.leaf(t, names...)
+	return a.put(t, name, a.leaf(t, names...))
+}
+
+func (a *authority) put(t testing.TB, name string, leaf tls.Certificate) tls.Certificate {
+	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(leaf.PrivateKey)
 	require.NoError(t, err)
 	replace(t, filepath.Join(a.dir, name+"-key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))

@@ -6,33 +6,45 @@ import (
 	"crypto/x509"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/expat-go/expat/internal/strictyaml"
+	"github.com/expat-go/expat/rotate"
 )
 
-// files are those that were read, or could not be, by name: the digest of the content
-// or of the error. That the times of a file are the same proves nothing.
-type files map[string][sha256.Size]byte
+// files are those that were read, or could not be, by name. That the times of a file
+// are the same proves nothing: the content is compared.
+type files map[string]content
 
-func digest(b []byte, err error) [sha256.Size]byte {
-	if err != nil {
-		return sha256.Sum256([]byte("error: " + err.Error()))
-	}
-	return sha256.Sum256(b)
+// content is what was in a file, or why it could not be read.
+type content struct {
+	b      []byte
+	err    error
+	digest [sha256.Size]byte // of the one or the other
 }
 
-// read reads a file and remembers what it held.
-func (f files) read(name string) ([]byte, error) {
+func look(name string) content {
 	b, err := strictyaml.Read(name)
-	f[name] = digest(b, err)
-	return b, err
+	if err != nil {
+		return content{err: err, digest: sha256.Sum256([]byte("error: " + err.Error()))}
+	}
+	return content{b: b, digest: sha256.Sum256(b)}
+}
+
+// read reads a file and remembers what it held: it is the same for all that name it.
+func (f files) read(name string) ([]byte, error) {
+	c, ok := f[name]
+	if !ok {
+		c = look(name)
+		f[name] = c
+	}
+	return c.b, c.err
 }
 
 // changed tells whether a file holds something else now.
 func (f files) changed() bool {
 	for name, was := range f {
-		b, err := strictyaml.Read(name)
-		if digest(b, err) != was {
+		if look(name).digest != was.digest {
 			return true
 		}
 	}
@@ -47,7 +59,9 @@ func (f files) with(other files) files {
 }
 
 // same tells whether both hold the same files with the same content.
-func (f files) same(other files) bool { return maps.Equal(f, other) }
+func (f files) same(other files) bool {
+	return maps.EqualFunc(f, other, func(a, b content) bool { return a.digest == b.digest })
+}
 
 // roots reads a file of certificates.
 func (f files) roots(name string) (*x509.CertPool, error) {
@@ -62,19 +76,19 @@ func (f files) roots(name string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// certificate reads a chain and its key.
-func (f files) certificate(chain, key string) (tls.Certificate, error) {
+// certificate reads a chain and its key, which can be used at a time.
+func (f files) certificate(chain, key string, now time.Time) (*tls.Certificate, error) {
 	c, err := f.read(chain)
 	if err != nil {
-		return tls.Certificate{}, err
+		return nil, err
 	}
 	k, err := f.read(key)
 	if err != nil {
-		return tls.Certificate{}, err
+		return nil, err
 	}
-	cert, err := tls.X509KeyPair(c, k)
+	cert, err := rotate.Pair(c, k, now)
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("%s with %s: %w", chain, key, err)
+		return nil, fmt.Errorf("%s with %s: %w", chain, key, err)
 	}
 	return cert, nil
 }

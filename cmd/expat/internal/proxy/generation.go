@@ -20,16 +20,16 @@ import (
 // generation is what can change while a proxy runs. It is built whole, and immutable;
 // connections end with the one that they began with.
 type generation struct {
-	proxy        *proxy
-	spec         config.Proxy
-	certificates []tls.Certificate
-	server       *tls.Config   // serves the exchange, on the server side
-	client       *expat.Config // for upstreams, on the client side
-	backend      *tls.Config   // for upstreams, on the server side; nil: plain
-	transport    http.RoundTripper
-	upgrades     http.RoundTripper // for requests that ask for an upgrade
-	closeIdle    func()
-	next         atomic.Uint32 // the upstream whose turn it is
+	proxy       *proxy
+	spec        config.Proxy
+	certificate *tls.Certificate // nil: this side shows none
+	server      *tls.Config      // serves the exchange, on the server side
+	client      *expat.Config    // for upstreams, on the client side
+	backend     *tls.Config      // for upstreams, on the server side; nil: plain
+	transport   http.RoundTripper
+	upgrades    http.RoundTripper // for requests that ask for an upgrade
+	closeIdle   func()
+	next        atomic.Uint32 // the upstream whose turn it is
 }
 
 // errUpstreams: no upstream answers.
@@ -45,24 +45,19 @@ func (p *proxy) generation(spec config.Proxy, f files) (*generation, error) {
 			return nil, fmt.Errorf("%s: roots: %w", spec.Name, err)
 		}
 	}
-	if id := spec.Identity; id != nil {
-		cert := p.own.Certificate
-		if id.Certificate != "" {
-			if cert, err = f.certificate(id.Certificate, id.Key); err != nil {
-				return nil, fmt.Errorf("%s: identity: %w", spec.Name, err)
-			}
-		}
-		g.certificates = []tls.Certificate{cert}
+	shown, err := g.identity(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: identity: %w", spec.Name, err)
 	}
 	if b := spec.BackendTLS; b != nil {
-		if g.backend, err = backendTLS(b, f); err != nil {
+		if g.backend, err = backendTLS(b, f, p.now()); err != nil {
 			return nil, fmt.Errorf("%s: backend_tls: %w", spec.Name, err)
 		}
 	}
 	if spec.Side == config.Server {
-		g.server = &tls.Config{Certificates: g.certificates, ClientCAs: roots}
+		g.server = &tls.Config{Certificates: shown, ClientCAs: roots}
 	} else {
-		g.client = p.config(&tls.Config{Certificates: g.certificates, RootCAs: roots, ServerName: spec.ServerName})
+		g.client = p.config(&tls.Config{Certificates: shown, RootCAs: roots, ServerName: spec.ServerName})
 		g.client.Trace.Done = p.decided
 	}
 	if spec.Mode == config.HTTP {
@@ -73,18 +68,37 @@ func (p *proxy) generation(spec config.Proxy, f files) (*generation, error) {
 	return g, nil
 }
 
-func backendTLS(b *config.BackendTLS, f files) (*tls.Config, error) {
+// identity finds the certificate of this side. It returns those that TLS names: none
+// where they are issued here, and [proxy.identities] has the newest.
+func (g *generation) identity(f files) (shown []tls.Certificate, err error) {
+	p, id := g.proxy, g.spec.Identity
+	if id == nil {
+		return nil, nil
+	}
+	if g.certificate = p.issued.Load(); g.certificate != nil {
+		return nil, nil
+	}
+	g.certificate = &p.own.Certificate // enrolled
+	if id.Certificate != "" {
+		if g.certificate, err = f.certificate(id.Certificate, id.Key, p.now()); err != nil {
+			return nil, err
+		}
+	}
+	return []tls.Certificate{*g.certificate}, nil
+}
+
+func backendTLS(b *config.BackendTLS, f files, now time.Time) (*tls.Config, error) {
 	roots, err := f.roots(b.Roots)
 	if err != nil {
 		return nil, err
 	}
 	c := &tls.Config{RootCAs: roots, ServerName: b.ServerName, MinVersion: tls.VersionTLS12}
 	if b.Certificate != "" {
-		cert, err := f.certificate(b.Certificate, b.Key)
+		cert, err := f.certificate(b.Certificate, b.Key, now)
 		if err != nil {
 			return nil, err
 		}
-		c.Certificates = []tls.Certificate{cert}
+		c.Certificates = []tls.Certificate{*cert}
 	}
 	return c, nil
 }
@@ -93,20 +107,6 @@ func backendTLS(b *config.BackendTLS, f files) (*tls.Config, error) {
 func (g *generation) limits() limit.Limits {
 	l := g.spec.Limits
 	return limit.Limits{Connections: l.Connections, PerClient: l.ConnectionsPerClient, NewPerSec: l.NewPerSecondPerClient}
-}
-
-// expires is when the certificate of this side runs out.
-func (g *generation) expires() (time.Time, bool) {
-	for _, c := range g.certificates {
-		leaf := c.Leaf
-		if leaf == nil && len(c.Certificate) > 0 {
-			leaf, _ = x509.ParseCertificate(c.Certificate[0]) // it was parsed before
-		}
-		if leaf != nil {
-			return leaf.NotAfter, true
-		}
-	}
-	return time.Time{}, false
 }
 
 // dial connects to the first upstream that answers, from the one whose turn it is, for

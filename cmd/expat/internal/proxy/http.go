@@ -167,6 +167,9 @@ func (p *proxy) handle(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the request target has no path", http.StatusBadRequest)
 		return
 	}
+	if nc, ok := r.Context().Value(connKey{}).(net.Conn); ok && websocket(r.Header) {
+		defer context.AfterFunc(r.Context(), func() { relay.Abort(nc) })() // the server no longer knows it
+	}
 	defer func() {
 		why := recover()
 		if why == nil {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -93,4 +94,37 @@ func ownOfState(ctx context.Context, p *config.Proxy) (*platform.Own, error) {
 		names = defaultNames
 	}
 	return platform.Attest(ctx, platform.Options{State: id.State, Platform: id.Attester, Side: side, TPM: id.TPM, Names: names})
+}
+
+// ends tells when a certificate runs out.
+func (p *proxy) ends(cert *tls.Certificate) {
+	p.metrics.certificate.WithLabelValues(p.name).Set(float64(cert.Leaf.NotAfter.Unix()))
+}
+
+// identities is the certificate that was issued last, also for peers that ask anew on
+// an open connection: its key is that of the first.
+func (p *proxy) identities(context.Context) ([]tls.Certificate, error) {
+	return []tls.Certificate{*p.issued.Load()}, nil
+}
+
+// renew issues another certificate, where this side issues its own and less than a third
+// of the time is left. A failure is told once for each reason, and tried again at the
+// next look.
+func (p *proxy) renew() {
+	cert, now := p.issued.Load(), p.now()
+	if cert == nil || cert.Leaf.NotAfter.Sub(now) >= cert.Leaf.NotAfter.Sub(cert.Leaf.NotBefore)/3 {
+		return
+	}
+	next, err := p.own.Renew(now)
+	if err != nil {
+		if why := oneLine(err); why != p.unrenewed {
+			p.unrenewed = why
+			p.log.Error("certificate not renewed", "ends", cert.Leaf.NotAfter.Format(time.RFC3339), "error", why)
+		}
+		return
+	}
+	p.unrenewed = ""
+	p.issued.Store(&next)
+	p.ends(&next)
+	p.log.Info("certificate renewed", "ends", next.Leaf.NotAfter.Format(time.RFC3339))
 }

@@ -32,6 +32,10 @@ type proxy struct {
 	log     *slog.Logger
 	sampled *sampledLog
 
+	now       func() time.Time
+	issued    atomic.Pointer[tls.Certificate] // nil: this side shows what is in a file
+	unrenewed string                          // why it was not renewed; of the watching goroutine
+
 	current  atomic.Pointer[generation]
 	listener *limit.Listener
 	open     sync.WaitGroup // connections in mode tcp
@@ -46,10 +50,13 @@ type proxy struct {
 // newProxy prepares a proxy; it has no generation yet.
 func newProxy(ctx context.Context, spec config.Proxy, m *metrics, log *slog.Logger) (*proxy, error) {
 	log = log.With("proxy", spec.Name)
-	p := &proxy{name: spec.Name, spec: spec, metrics: m, log: log, sampled: &sampledLog{log: log, kinds: make(map[string]*kind)}}
+	p := &proxy{name: spec.Name, spec: spec, metrics: m, log: log, now: time.Now, sampled: &sampledLog{log: log, kinds: make(map[string]*kind)}}
 	var err error
 	if p.own, err = newOwn(ctx, &spec); err != nil {
 		return nil, err
+	}
+	if p.own.Renew != nil {
+		p.issued.Store(&p.own.Certificate)
 	}
 	if p.judge, err = newJudge(ctx, spec.Verify, p.policyChanged); err != nil {
 		return nil, errors.Join(err, p.own.Close())
@@ -74,8 +81,8 @@ func (p *proxy) use(g *generation) {
 	if before != nil {
 		before.closeIdle()
 	}
-	if at, ok := g.expires(); ok {
-		p.metrics.certificate.WithLabelValues(p.name).Set(float64(at.Unix()))
+	if g.certificate != nil {
+		p.ends(g.certificate)
 	}
 }
 
@@ -119,6 +126,9 @@ func (p *proxy) config(t *tls.Config) *expat.Config {
 				observe(p.metrics.verifier, p.name, took, err)
 			},
 		},
+	}
+	if p.issued.Load() != nil {
+		c.GetIdentities = p.identities
 	}
 	if p.judge.Verifier != nil {
 		c.Verifier = p.judge.Verifier

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
+	"github.com/expat-go/expat/rotate"
 )
 
 // errRestart: the new configuration cannot follow the one in force.
@@ -23,7 +24,10 @@ func (s *Sidecar) watch(ctx context.Context, demanded <-chan struct{}) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if s.files.changed() {
+			for _, p := range s.proxies {
+				p.renew()
+			}
+			if s.pending || s.files.changed() {
 				s.reload()
 			}
 		case <-demanded:
@@ -43,7 +47,7 @@ func (s *Sidecar) reload() {
 	f := make(files)
 	err := s.next(f)
 	before := s.files
-	s.files = f
+	s.files, s.pending = f, errors.Is(err, rotate.ErrNotValidNow)
 	if err != nil {
 		s.files = f.with(before)
 	}
@@ -93,12 +97,12 @@ func (p *proxy) check(f files) error {
 		}
 	}
 	if id := p.spec.Identity; id != nil {
-		if _, err := f.certificate(id.Certificate, id.Key); err != nil {
+		if _, err := f.certificate(id.Certificate, id.Key, p.now()); err != nil {
 			return fmt.Errorf("%s: identity: %w", p.name, err)
 		}
 	}
 	if b := p.spec.BackendTLS; b != nil {
-		if _, err := backendTLS(b, f); err != nil {
+		if _, err := backendTLS(b, f, p.now()); err != nil {
 			return fmt.Errorf("%s: backend_tls: %w", p.name, err)
 		}
 	}

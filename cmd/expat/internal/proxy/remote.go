@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
 	"github.com/expat-go/expat/internal/strictyaml"
@@ -77,7 +78,7 @@ func remoteTLS(c *config.Remote) (*tls.Config, error) {
 	if c.Certificate == "" {
 		return t, nil
 	}
-	last, err := make(files).certificate(c.Certificate, c.Key)
+	last, err := make(files).certificate(c.Certificate, c.Key, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -85,11 +86,10 @@ func remoteTLS(c *config.Remote) (*tls.Config, error) {
 	t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		if next, err := make(files).certificate(c.Certificate, c.Key); err == nil {
+		if next, err := make(files).certificate(c.Certificate, c.Key, time.Now()); err == nil {
 			last = next
 		}
-		shown := last
-		return &shown, nil
+		return last, nil
 	}
 	return t, nil
 }

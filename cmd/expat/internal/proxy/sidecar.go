@@ -35,8 +35,9 @@ type Sidecar struct {
 	admin    *admin // nil: none
 	draining atomic.Bool
 
-	file  *config.File // these two are the watching goroutine's while there is one
-	files files
+	file    *config.File // these are the watching goroutine's while there is one
+	files   files
+	pending bool // what was read last may become valid
 }
 
 // Run runs a sidecar until ctx ends, and then until its connections have, or the time
@@ -83,7 +84,7 @@ func Check(ctx context.Context, path string) (*config.File, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: verify: %w", spec.Name, err)
 		}
-		p := &proxy{name: spec.Name, spec: spec}
+		p := &proxy{name: spec.Name, spec: spec, now: time.Now}
 		if err := errors.Join(p.check(f), j.Close()); err != nil {
 			return nil, err
 		}
