@@ -119,61 +119,62 @@ func (h *Handler) submit(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.o.Timeout)
 	defer cancel()
 	began := h.o.Now()
-	result, err := bounded.Call(ctx, func() (*attestation.Result, error) {
+	v, err := bounded.Call(ctx, func() (verdict, error) {
 		select {
 		case h.slots <- struct{}{}:
 			defer func() { <-h.slots }()
-			return appraise(ctx, h.o.Verifier, s, m)
+			return h.appraise(ctx, s, m)
 		default:
-			return nil, errBusy
+			return verdict{}, errBusy
 		}
 	})
-	h.conclude(ctx, w, s, h.o.Now().Sub(began), result, err)
-}
-
-// appraise asks v, whose answer must be for b.
-func appraise(ctx context.Context, v attestation.Verifier, s *session, m *cmw.Message) (*attestation.Result, error) {
-	r, err := v.Appraise(ctx, s.binding, m)
-	if err == nil && !r.Answers(s.binding) {
-		return nil, attestation.ErrWrongResult
+	if err != nil {
+		h.undecided(w, err)
+		return
 	}
-	return r, err
+	h.o.Logger.Info("appraised", "outcome", v.outcome, "took", h.o.Now().Sub(began))
+	if v.token == nil {
+		problem(w, http.StatusBadRequest)
+		return
+	}
+	h.answer(w, http.StatusOK, s, "complete", v.token)
 }
 
 // errBusy: as many appraisals as allowed are under way.
 var errBusy = errors.New("too many appraisals at a time")
 
-// conclude turns a verdict into an answer.
-func (h *Handler) conclude(ctx context.Context, w http.ResponseWriter, s *session, took time.Duration, r *attestation.Result, err error) {
+// verdict is what came of Evidence, and the EAR that says so; nil where the Evidence
+// cannot be read.
+type verdict struct {
+	outcome string
+	token   []byte
+}
+
+// appraise asks the Verifier, whose answer must be for the session's binding, and signs
+// what it says.
+func (h *Handler) appraise(ctx context.Context, s *session, m *cmw.Message) (verdict, error) {
+	r, err := h.o.Verifier.Appraise(ctx, s.binding, m)
+	if err == nil && !r.Answers(s.binding) {
+		err = attestation.ErrWrongResult
+	}
+	v := verdict{outcome: "rejected"}
 	var statement ear.Statement
 	var no *attestation.RejectedError
 	switch {
 	case err == nil:
-		statement = ear.FromResult(r)
+		v.outcome, statement = "accepted", ear.FromResult(r)
 	case errors.As(err, &no):
 		statement = ear.FromRejection(s.binding, no)
 	case errors.Is(err, attestation.ErrRejected):
 		statement = ear.FromRejection(s.binding, &attestation.RejectedError{Err: err})
 	case errors.Is(err, attestation.ErrMalformed):
-		h.o.Logger.Info("appraised", "outcome", "malformed", "took", took)
-		problem(w, http.StatusBadRequest)
-		return
+		return verdict{outcome: "malformed"}, nil
 	default:
-		h.undecided(w, err)
-		return
+		return verdict{}, err
 	}
 	statement.Audience = h.o.Audience
-	token, err := h.o.Issuer.Issue(ctx, statement)
-	if err != nil {
-		h.undecided(w, err)
-		return
-	}
-	outcome := "accepted"
-	if r == nil {
-		outcome = "rejected"
-	}
-	h.o.Logger.Info("appraised", "outcome", outcome, "took", took)
-	h.answer(w, http.StatusOK, s, "complete", token)
+	v.token, err = h.o.Issuer.Issue(ctx, statement)
+	return v, err
 }
 
 // undecided answers that there is no verdict now. The reason stays here.

@@ -2,13 +2,16 @@ package service
 
 import (
 	"context"
+	"crypto"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -287,6 +290,43 @@ func TestInFlight(t *testing.T) {
 	wg.Wait()
 	go func() { <-entered }()
 	require.Equal(t, http.StatusOK, w.call(http.MethodPost, where, toyType, "x").Code)
+}
+
+// hanging is a key in a device that has stopped answering.
+type hanging struct {
+	crypto.Signer
+	asked   *atomic.Int64
+	release chan struct{}
+}
+
+func (h hanging) Sign(r io.Reader, digest []byte, o crypto.SignerOpts) ([]byte, error) {
+	h.asked.Add(1)
+	<-h.release
+	return h.Signer.Sign(r, digest, o)
+}
+
+// A key that hangs holds up nobody beyond the time of an appraisal, and no more
+// signatures than appraisals are waited for.
+func TestHangingKey(t *testing.T) {
+	t.Parallel()
+	key := hanging{newKey(t), new(atomic.Int64), make(chan struct{})}
+	w := newWorld(t, func(o *Options) {
+		o.MaxInFlight, o.Timeout = 1, 50*time.Millisecond
+		var err error
+		o.Issuer, err = ear.NewIssuer(ear.IssuerOptions{Key: key, KeyID: "k1", Name: "test", Developer: "d", Build: "b"})
+		require.NoError(t, err)
+	})
+	b := newBinding(t, 32)
+	where := w.session(t, b)
+	for range 3 {
+		out := w.call(http.MethodPost, where, toyType, evidenceFor(b))
+		require.Equal(t, http.StatusServiceUnavailable, out.Code)
+	}
+	require.EqualValues(t, 1, key.asked.Load())
+	close(key.release)
+	require.Eventually(t, func() bool {
+		return w.call(http.MethodPost, where, toyType, evidenceFor(b)).Code == http.StatusOK
+	}, 10*time.Second, time.Millisecond)
 }
 
 func TestOperation(t *testing.T) {
