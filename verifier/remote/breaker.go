@@ -23,6 +23,7 @@ type health uint8
 
 const (
 	unknown health = iota // nothing: the caller went away, or what the peer sent may be to blame
+	there                 // it answers, whatever it thinks of what the peer sent
 	well
 	ill
 )
@@ -35,7 +36,11 @@ func healthOf(err error) health {
 	switch {
 	case err == nil:
 		return well
-	case !errors.As(err, &e), e.left, errors.Is(err, ErrRefused):
+	case !errors.As(err, &e), e.left:
+		return unknown
+	case errors.Is(err, ErrRefused) && (e.Step == StepEvidence || e.Step == StepPoll):
+		return there
+	case errors.Is(err, ErrRefused):
 		return unknown
 	case e.Status != 0 && e.Step != StepSession && errors.Is(err, ErrUnreachable):
 		return unknown
@@ -88,6 +93,9 @@ func (b *breaker) done(probe bool, h health) {
 	defer b.mu.Unlock()
 	if probe {
 		b.probing = false
+	}
+	if h == there && probe {
+		h = well
 	}
 	switch h {
 	case well:

@@ -46,7 +46,7 @@ func (c *cache) put(id [32]byte, token []byte) {
 	c.kept[id] = token
 	if len(c.order) > c.limit {
 		delete(c.kept, c.order[0])
-		c.order = append([][32]byte(nil), c.order[1:]...)
+		c.order = c.order[1:]
 	}
 }
 

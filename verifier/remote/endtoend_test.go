@@ -54,7 +54,6 @@ type site struct {
 	remote  *Verifier
 	ca      *testca.CA
 	device  tls.Certificate
-	lie     atomic.Bool
 
 	addr    string // of the service
 	service *http.Server
@@ -115,27 +114,30 @@ func (s *site) stop(t *testing.T) {
 
 func (s *site) MediaTypes() []string { return []string{toyType} }
 
-// Attest tells the truth, or shows Evidence for another key.
 func (s *site) Attest(_ context.Context, b attestation.Binding, _ []string) (*cmw.Message, error) {
-	if s.lie.Load() {
-		return toyEvidence(must(attestation.AssertedBinding(b.Binder(), newBinding().SPKI()))), nil
-	}
 	return toyEvidence(b), nil
 }
 
 // connect opens a connection; the server must send bytes back before it counts.
 func (s *site) connect(t *testing.T) (*expat.Conn, error) {
 	t.Helper()
+	c, err := s.dial(s)
+	if c != nil {
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	return c, err
+}
+
+func (s *site) dial(a attestation.Attester) (*expat.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	c, err := expat.Dial(ctx, "tcp", s.ln.Addr().String(), &expat.Config{
 		TLS:      &tls.Config{RootCAs: s.ca.Pool(), ServerName: "server.test", Certificates: []tls.Certificate{s.device}},
-		Attester: s,
+		Attester: a,
 	})
 	if err != nil {
 		return nil, err
 	}
-	t.Cleanup(func() { _ = c.Close() })
 	return c, echo(c)
 }
 
@@ -209,12 +211,81 @@ func TestHangs(t *testing.T) {
 	}, 10*time.Second, 20*time.Millisecond)
 }
 
+// liar shows Evidence for another key.
+type liar struct{}
+
+func (liar) MediaTypes() []string { return []string{toyType} }
+
+func (liar) Attest(_ context.Context, b attestation.Binding, _ []string) (*cmw.Message, error) {
+	return toyEvidence(must(attestation.AssertedBinding(b.Binder(), newBinding().SPKI()))), nil
+}
+
+// B-20: while the service comes and goes and hangs, under load, an honest device is let
+// in or told that there is no verdict, and a lying one is never let in. When the service
+// stays, everybody is judged.
+func TestFlapping(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	var opened, refused atomic.Int64
+	ctx, enough := context.WithCancel(context.Background())
+	var devices sync.WaitGroup
+	for i := range 8 {
+		lies := i%4 == 3
+		devices.Go(func() {
+			for ctx.Err() == nil {
+				a := attestation.Attester(s)
+				if lies {
+					a = liar{}
+				}
+				c, err := s.dial(a)
+				alert := alertOf(err)
+				switch {
+				case err == nil && !lies:
+					opened.Add(1)
+				case lies && (err == nil || alert != expat.AlertAttestationRejected && alert != expat.AlertVerifierUnavailable),
+					!lies && alert != expat.AlertVerifierUnavailable:
+					t.Errorf("lies: %v, %v", lies, err)
+					return
+				case alert == expat.AlertAttestationRejected:
+					refused.Add(1)
+				}
+				if err == nil {
+					_ = c.Close()
+				}
+			}
+		})
+	}
+	more := func(n *atomic.Int64) {
+		t.Helper()
+		before := n.Load()
+		require.Eventually(t, func() bool { return n.Load() > before }, 20*time.Second, time.Millisecond)
+	}
+	for range 3 {
+		more(&opened)
+		s.stop(t)
+		require.Eventually(t, func() bool { return s.remote.State() != Closed }, 20*time.Second, time.Millisecond)
+		s.start(t)
+		more(&opened)
+		more(&refused)
+		s.toy.stuck.Store(true)
+		require.Eventually(t, func() bool { return s.remote.State() != Closed }, 20*time.Second, time.Millisecond)
+		s.toy.stuck.Store(false)
+	}
+	more(&opened)
+	enough()
+	devices.Wait()
+	require.Eventually(t, func() bool {
+		_, err := s.connect(t)
+		return err == nil
+	}, 10*time.Second, 20*time.Millisecond)
+	require.Equal(t, Closed, s.remote.State())
+}
+
 // I-4: the service compares the key too, and says no.
 func TestKeySubstitution(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.lie.Store(true)
-	_, err := s.connect(t)
+	_, err := s.dial(liar{})
 	require.Equal(t, expat.AlertAttestationRejected, alertOf(err), "%v", err)
 	require.Equal(t, Closed, s.remote.State())
 }

@@ -18,6 +18,8 @@ var (
 	ErrUnreachable = errors.New("verifier service is not reachable")
 	// ErrOpen: the last attempts failed, so that none is made for a while.
 	ErrOpen = errors.New("verifier service was down a moment ago")
+	// ErrClosed: [Verifier.Close] was called.
+	ErrClosed = errors.New("remote verifier was closed")
 	// ErrRefused: the service does not do what it was asked for.
 	ErrRefused = errors.New("verifier service refused the request")
 	// ErrProtocol: what the service answers is not the challenge-response API.
@@ -47,7 +49,7 @@ type Error struct {
 
 	after time.Duration // Retry-After
 	final bool          // not to be tried again, although the service is not reachable
-	left  bool          // the caller went away, which says nothing of the service
+	left  bool          // the caller went away or came late, which says nothing of the service
 }
 
 func (e *Error) Error() string {

@@ -16,12 +16,12 @@ var errAttemptTimeout = errors.New("no answer in time")
 
 // exchange is one run of the API: a session, the Evidence, the result.
 func (v *Verifier) exchange(ctx context.Context, q *question) (token []byte, err error) {
-	caller := ctx
+	caller, began := ctx, time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, v.o.AttemptTimeout, errAttemptTimeout)
 	defer cancel()
 	where, s, err := v.open(ctx, q)
 	if err != nil {
-		return nil, blame(caller, err)
+		return nil, v.blame(caller, time.Since(began), err)
 	}
 	defer v.cleanup(where)
 	if q.mediaType != collectionType && len(s.accept) > 0 && !contains(s.accept, q.mediaType) {
@@ -39,19 +39,20 @@ func (v *Verifier) exchange(ctx context.Context, q *question) (token []byte, err
 		r, err = v.do(ctx, StepPoll, request{method: http.MethodGet, url: where, limit: q.limit()})
 	}
 	if err != nil {
-		return nil, blame(caller, err)
+		return nil, v.blame(caller, time.Since(began), err)
 	}
 	return []byte(s.result), nil
 }
 
 // blame marks an error that the end of the caller's context explains: there is no
-// time left for another attempt.
-func blame(caller context.Context, err error) error {
+// time left for another attempt. A caller that left, or whose time ended when the attempt
+// had hardly begun, says nothing of the service: peers choose how much time they leave.
+func (v *Verifier) blame(caller context.Context, took time.Duration, err error) error {
 	var e *Error
 	if caller.Err() != nil && errors.As(err, &e) {
 		return &Error{
 			Step: e.Step, Status: e.Status, Err: fmt.Errorf("%w: %w", e.Err, context.Cause(caller)),
-			final: true, left: errors.Is(caller.Err(), context.Canceled),
+			final: true, left: errors.Is(caller.Err(), context.Canceled) || took < v.o.AttemptTimeout/4,
 		}
 	}
 	return err

@@ -208,7 +208,7 @@ func TestDeadline(t *testing.T) {
 	defer stop()
 	_, err = slow.Appraise(short, b, toyEvidence(b))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.Equal(t, 1, slow.breaker.failures)
+	require.Zero(t, slow.breaker.failures)
 	require.False(t, slow.wait(left, time.Hour/3600))
 }
 
@@ -295,6 +295,73 @@ func TestHostilePeer(t *testing.T) {
 		require.ErrorIs(t, w.ask(t), ErrRefused)
 	}
 	require.Equal(t, Closed, w.State())
+}
+
+// A peer that leaves too little time for an appraisal says nothing of the service:
+// enough of them would close it to all others.
+func TestLatePeer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, change{options: func(o *Options) { o.BreakAfter, o.AttemptTimeout = 2, 2*time.Second }})
+	w.service.Set(veraisonfake.Slow)
+	late := func(left time.Duration) {
+		ctx, cancel := context.WithTimeout(context.Background(), left)
+		defer cancel()
+		b := newBinding()
+		_, err := w.Appraise(ctx, b, toyEvidence(b))
+		require.ErrorIs(t, err, ErrUnreachable)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	}
+	for range 4 {
+		late(20 * time.Millisecond)
+	}
+	require.Equal(t, Closed, w.State())
+	late(600 * time.Millisecond)
+	require.Equal(t, Closed, w.State())
+	late(600 * time.Millisecond)
+	require.Equal(t, Open, w.State(), "a quarter of an attempt's time is enough to tell")
+}
+
+// A service that refuses Evidence is there: a hostile peer cannot keep the breaker from
+// closing by being the one that is let through.
+func TestHostileProbe(t *testing.T) {
+	t.Parallel()
+	for fault, want := range map[veraisonfake.Fault]State{veraisonfake.Incapable: Closed, veraisonfake.Down: Open} {
+		w := newWorld(t, change{options: func(o *Options) { o.Attempts, o.BreakAfter = 1, 1 }})
+		w.service.Set(veraisonfake.Down)
+		require.ErrorIs(t, w.ask(t), ErrUnreachable)
+		w.clock.Add(time.Minute)
+		require.Equal(t, HalfOpen, w.State())
+		w.service.Set(fault)
+		require.ErrorIs(t, w.ask(t), attestation.ErrUnavailable)
+		require.Equal(t, want, w.State())
+	}
+}
+
+// Close waits for what was begun, and nothing is begun after it.
+func TestClose(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, change{})
+	var asking sync.WaitGroup
+	for range 8 {
+		asking.Go(func() {
+			for {
+				b := newBinding()
+				if _, err := w.Appraise(context.Background(), b, toyEvidence(b)); err != nil {
+					if !errors.Is(err, ErrClosed) || !errors.Is(err, attestation.ErrUnavailable) {
+						t.Error(err)
+					}
+					return
+				}
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return w.service.Stats().Deleted > 0 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, w.Close())
+	asking.Wait()
+	require.NoError(t, w.Close())
+	require.ErrorIs(t, w.ask(t), ErrClosed)
+	require.Empty(t, w.slots)
+	require.Empty(t, w.cleanups)
 }
 
 // No more attempts than allowed are under way; the others wait, within their deadline.

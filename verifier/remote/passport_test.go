@@ -71,11 +71,9 @@ func TestPassport(t *testing.T) {
 	require.ErrorIs(t, err, ear.ErrSignature)
 
 	// Evidence for another key, or one that answers for another connection.
-	s.lie.Store(true)
-	_, err = dial(attester)
+	_, err = dial(must(passport.NewPerConnection(must(s.remote.Source(liar{})))))
 	require.ErrorIs(t, err, passport.ErrSource)
 	require.ErrorIs(t, err, attestation.ErrRejected)
-	s.lie.Store(false)
 	other := must(passport.Checked(func(ctx context.Context, b attestation.Binding) ([]byte, error) {
 		return obtain(ctx, must(attestation.AssertedBinding(newBinding().Binder(), b.SPKI())))
 	}, s.remote.o.Checker))

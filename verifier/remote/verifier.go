@@ -28,7 +28,10 @@ type Verifier struct {
 	cache     *cache
 
 	cleanups chan struct{} // one for each deletion under way
-	pending  sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	pending sync.WaitGroup // attempts, and deletions, which attempts begin
 }
 
 var _ attestation.Verifier = (*Verifier)(nil)
@@ -61,8 +64,12 @@ func (v *Verifier) MediaTypes() []string { return append([]string(nil), v.o.Medi
 // was down when last asked.
 func (v *Verifier) State() State { return v.breaker.state() }
 
-// Close waits for sessions that are being deleted and closes idle connections.
+// Close waits for attempts and deletions under way and closes idle connections. What is
+// asked afterwards fails with [ErrClosed].
 func (v *Verifier) Close() error {
+	v.mu.Lock()
+	v.closed = true
+	v.mu.Unlock()
 	v.pending.Wait()
 	v.transport.CloseIdleConnections()
 	return nil
@@ -189,6 +196,10 @@ func (v *Verifier) attempt(ctx context.Context, q *question) ([]byte, error) {
 	case <-ctx.Done():
 		return nil, &Error{Step: StepConnect, Err: fmt.Errorf("%w: all %d places are taken: %w", ErrUnreachable, v.o.MaxInFlight, context.Cause(ctx)), final: true}
 	}
+	if !v.begin() {
+		return nil, &Error{Step: StepConnect, Err: ErrClosed}
+	}
+	defer v.pending.Done()
 	probe, err := v.breaker.allow()
 	if err != nil {
 		return nil, err
@@ -198,6 +209,16 @@ func (v *Verifier) attempt(ctx context.Context, q *question) ([]byte, error) {
 	token, err := v.exchange(ctx, q)
 	h = healthOf(err)
 	return token, err
+}
+
+// begin counts an attempt, if the Verifier is not closed.
+func (v *Verifier) begin() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.closed {
+		v.pending.Add(1)
+	}
+	return !v.closed
 }
 
 func contains(list []string, mediaType string) bool {

@@ -246,10 +246,10 @@ func TestToken(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "Bearer secret-token", w.service.Stats().Authorization)
 	require.Equal(t, base64.RawURLEncoding.EncodeToString(b.SPKI()), w.service.Stats().Key)
-	require.NoError(t, w.Close())
-	require.Zero(t, w.service.Stats().Deleted, "a service that takes the key keeps no session")
 	failure = errors.New("no token today")
 	require.ErrorIs(t, w.ask(t), failure)
+	require.NoError(t, w.Close())
+	require.Zero(t, w.service.Stats().Deleted, "a service that takes the key keeps no session")
 }
 
 // A service with a certificate of another CA is not asked a second time.
