@@ -27,7 +27,7 @@ const (
 	DefaultMaxAuthenticator = wire.DefaultMaxAuthenticator
 	// MaxMaxAuthenticator is the largest value of Config.MaxAuthenticator.
 	MaxMaxAuthenticator = wire.MaxMaxAuthenticator
-	// DefaultMaxExchanges is how many exchanges a listener works on at a time.
+	// DefaultMaxExchanges is how many exchanges servers work on at a time.
 	DefaultMaxExchanges = 256
 	// MaxReattestEvery is the largest value of Config.ReattestEvery: 2^31 s, as
 	// long as the longest lifetime.
@@ -161,10 +161,11 @@ type Config struct {
 	// bytes, at most [MaxMaxAuthenticator]; zero: [DefaultMaxAuthenticator].
 	MaxAuthenticator int
 
-	// MaxExchanges is how many exchanges a listener works on at a time (attests,
-	// validates, appraises); further ones wait within their Timeout. Those that
-	// only wait for their peer do not count. Open connections that are attested
-	// anew have as many places of their own. Zero: [DefaultMaxExchanges].
+	// MaxExchanges is how many exchanges the servers with this Config work on at a
+	// time (attest, validate, appraise), those of listeners among them; further ones
+	// wait within their Timeout. Those that only wait for their peer do not count.
+	// Open connections that are attested anew have as many places of their own.
+	// Zero: [DefaultMaxExchanges].
 	MaxExchanges int
 
 	// Refused, if set, is told of each connection that a listener drops, in
@@ -186,7 +187,8 @@ type prepared struct {
 	timeout    time.Duration
 	verifier   time.Duration
 	maxAuth    int
-	exchanges  int
+	exchanges  chan struct{} // of servers: a place for each exchange that is worked on
+	renewals   chan struct{} // as many for those on open connections: newcomers cannot take them
 	identities []*authenticator.Identity
 	roots      *x509.CertPool // judge servers
 	now        func() time.Time
@@ -214,15 +216,15 @@ func (c *Config) build() (*prepared, error) {
 	}
 	p := &prepared{
 		Config:    c,
-		profile:   c.Profile,
+		profile:   or(c.Profile, attestation.Expat04()),
 		timeout:   or(c.Timeout, DefaultTimeout),
 		verifier:  or(c.VerifierTimeout, DefaultVerifierTimeout),
 		maxAuth:   or(c.MaxAuthenticator, DefaultMaxAuthenticator),
-		exchanges: or(c.MaxExchanges, DefaultMaxExchanges),
+		exchanges: make(chan struct{}, or(c.MaxExchanges, DefaultMaxExchanges)),
 		roots:     c.TLS.RootCAs,
 		now:       c.TLS.Time,
 	}
-	p.profile = or(c.Profile, attestation.Expat04())
+	p.renewals = make(chan struct{}, cap(p.exchanges))
 	if p.now == nil {
 		p.now = time.Now
 	}

@@ -105,7 +105,7 @@ func TestConfigDefaults(t *testing.T) {
 	c.Timeout = 0
 	p, err := c.prepare()
 	require.NoError(t, err)
-	require.Equal(t, []any{30 * time.Second, 10 * time.Second, 256 << 10, 256}, []any{p.timeout, p.verifier, p.maxAuth, p.exchanges})
+	require.Equal(t, []any{30 * time.Second, 10 * time.Second, 256 << 10, 256}, []any{p.timeout, p.verifier, p.maxAuth, cap(p.exchanges)})
 	require.Equal(t, attestation.Expat04(), p.profile)
 	require.WithinDuration(t, time.Now(), p.now(), time.Minute)
 
@@ -116,7 +116,7 @@ func TestConfigDefaults(t *testing.T) {
 	c.TLS.NextProtos = []string{strings.Repeat("a", 247)}
 	p, err = c.prepare()
 	require.NoError(t, err)
-	require.Equal(t, []any{time.Duration(1), time.Duration(2), 1 << 20, 3}, []any{p.timeout, p.verifier, p.maxAuth, p.exchanges})
+	require.Equal(t, []any{time.Duration(1), time.Duration(2), 1 << 20, 3}, []any{p.timeout, p.verifier, p.maxAuth, cap(p.exchanges)})
 	require.Equal(t, attestation.Expat03(), p.profile)
 	require.NotNil(t, p.roots, "the system's")
 	require.Len(t, p.client.NextProtos[0], 255)

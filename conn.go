@@ -35,10 +35,6 @@ type Conn struct {
 
 	prepared *prepared
 
-	// Of a listener, else nil: a place for each exchange that is worked on, and as
-	// many apart for those on open connections, which newcomers cannot take.
-	exchanges, renewals chan struct{}
-
 	mu  sync.Mutex // makes one handshake run, guards err
 	err error      // sticky
 

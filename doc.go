@@ -61,5 +61,5 @@
 // appraisal at most [DefaultVerifierTimeout]; an authenticator has at most
 // [DefaultMaxAuthenticator] bytes, a request 16 KiB, HELLO 4 KiB, RESULT 256
 // bytes; a chain has at most 10 certificates; attestation fits into 65,529
-// bytes. A listener works on [DefaultMaxExchanges] exchanges at a time.
+// bytes. Servers with one Config work on [DefaultMaxExchanges] exchanges at a time.
 package expat

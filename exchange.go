@@ -105,14 +105,14 @@ func (x *exchange) handle(ctx context.Context, t wire.Type, payload []byte) *Err
 	return x.receiveAlert(payload)
 }
 
-// work takes one of the listener's places for a step that costs more than
-// waiting does: so peers that say nothing take no place from those that do.
+// work takes one of a server's places for a step that costs more than waiting
+// does: so peers that say nothing take no place from those that do.
 func (x *exchange) work(ctx context.Context, stage Stage, step func() *Error) *Error {
-	places := x.conn.exchanges
+	places := x.exchanges
 	if x.state.live {
-		places = x.conn.renewals
+		places = x.renewals
 	}
-	if places != nil {
+	if x.role == authenticator.Server {
 		select {
 		case places <- struct{}{}:
 			defer func() { <-places }()

@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"expathttp":                 {".", "attestation"},
 	"expatspiffe":               {},
 	"rotate":                    {},
-	"expatgrpc":                 {".", "attestation", "cmw", "expathttp"},
+	"expatgrpc":                 {".", "attestation", "expathttp"},
 	"expatquic":                 {".", "attestation", "authenticator"},
 	"verifier/remote":           {"attestation", "cmw", "verifier/ear"},
 	"verifier/service":          {"attestation", "cmw", "internal/bounded", "verifier/ear"},

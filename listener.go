@@ -37,10 +37,8 @@ type listener struct {
 	ctx    context.Context // ends with the listener
 	cancel context.CancelCauseFunc
 
-	start     sync.Once
-	pending   chan struct{} // a place for each connection that is held
-	exchanges chan struct{} // a place for each exchange that is worked on
-	renewals  chan struct{} // the same for exchanges on connections that were handed out
+	start   sync.Once
+	pending chan struct{} // a place for each connection that is held
 }
 
 // Accept waits for the next attested connection.
@@ -51,9 +49,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			l.cancel(failed(StageConfig, err))
 			return
 		}
-		l.exchanges = make(chan struct{}, p.exchanges)
-		l.renewals = make(chan struct{}, p.exchanges)
-		l.pending = make(chan struct{}, p.exchanges*pendingPerExchange)
+		l.pending = make(chan struct{}, cap(p.exchanges)*pendingPerExchange)
 		go l.loop()
 	})
 	select {
@@ -110,7 +106,6 @@ func temporary(err error) bool {
 func (l *listener) serve(nc net.Conn) {
 	defer func() { <-l.pending }()
 	c := Server(nc, l.cfg)
-	c.exchanges, c.renewals = l.exchanges, l.renewals
 	if err := c.HandshakeContext(l.ctx); err != nil {
 		if l.cfg.Refused != nil {
 			l.cfg.Refused(nc.RemoteAddr(), err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmw"
+	"github.com/expat-go/expat/internal/tlspair"
 	"github.com/expat-go/expat/internal/wire"
 )
 
@@ -136,6 +137,21 @@ func TestListenerBoundsExchanges(t *testing.T) {
 					return
 				}
 				c.Close()
+			})
+		}
+		wg.Wait()
+		require.Equal(t, int32(most), peak.Load())
+
+		// So it is for servers of that Config that no listener made.
+		for range 3 * most {
+			cc, _ := w.configs(serverAttests)
+			cn, sn := tlspair.Pipe(t)
+			c, s := Client(cn, cc), Server(sn, sc)
+			wg.Go(func() { _ = s.Handshake() })
+			wg.Go(func() {
+				if err := c.Handshake(); err != nil {
+					t.Error(err)
+				}
 			})
 		}
 		wg.Wait()

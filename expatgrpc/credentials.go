@@ -19,8 +19,8 @@ const protoHTTP2 = "h2"
 
 // creds implements [credentials.TransportCredentials].
 type creds struct {
-	client *expat.Config
-	server *expat.Config // the same, with limits
+	server *expat.Config
+	client *expat.Config // the same, unless its server name was overridden
 }
 
 // NewCredentials returns credentials whose connections are attested as cfg says,
@@ -33,9 +33,8 @@ type creds struct {
 // that name instead, and the authority too.
 //
 // On a server connections that are refused show in cfg.Refused, and MaxExchanges
-// bounds the calls of its Attester and its Verifier that run at a time, those of
-// re-attestation included; further ones wait within their time. It does not bound
-// connections; a [net.Listener] that does can be served.
+// bounds the exchanges that are worked on at a time; further ones wait within their
+// time. It does not bound connections; a [net.Listener] that does can be served.
 //
 // Errors wrap [ErrConfig], and [expat.ErrConfig] if expat cannot use cfg.
 func NewCredentials(cfg *expat.Config) (credentials.TransportCredentials, error) {
@@ -51,7 +50,7 @@ func NewCredentials(cfg *expat.Config) (credentials.TransportCredentials, error)
 	if _, err := expat.Dial(context.Background(), "tcp", "", cfg); errors.Is(err, expat.ErrConfig) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	return &creds{client: cfg, server: limit(cfg)}, nil
+	return &creds{server: cfg, client: cfg}, nil
 }
 
 // ClientHandshake implements [credentials.TransportCredentials].

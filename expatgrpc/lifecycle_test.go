@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/expat-go/expat"
@@ -295,25 +297,39 @@ func TestMaxExchanges(t *testing.T) {
 	require.Equal(t, 2, busy.most)
 }
 
-// Whoever finds no place within its time is refused.
-func TestNoPlace(t *testing.T) {
+// Newcomers that take every place hold up no connection that is asked anew.
+func TestRenewalsBesideNewcomers(t *testing.T) {
 	t.Parallel()
-	_, sc := configs()
-	sc.MaxExchanges = 1
-	sc = limit(sc)
-	a := sc.Attester.(*limitedAttester)
-	require.NoError(t, a.places.take(t.Context()))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err := a.Attest(ctx, attestation.Binding{}, nil)
-	require.ErrorIs(t, err, context.Canceled)
-	_, err = sc.Verifier.Appraise(ctx, attestation.Binding{}, nil)
-	require.ErrorIs(t, err, context.Canceled)
-	require.ErrorIs(t, err, attestation.ErrUnavailable)
-	require.NotErrorIs(t, err, attestation.ErrRejected)
-	require.Equal(t, expat.DefaultMaxExchanges, cap(limit(&expat.Config{Attester: new(toy)}).Attester.(*limitedAttester).places))
+	cc, sc := configs()
+	cc.Attester, sc.Verifier = nil, nil
+	cc.Reattest, sc.Reattest = true, true
+	busy := &stalling{toy: named("bob"), entered: make(chan struct{}), release: make(chan struct{})}
+	sc.Attester, sc.MaxExchanges = busy, 1
+	_, addr := serve(t, sc, nil)
+	s := begin(t, t.Context(), dial(t, cc, addr))
+	p, _ := peer.FromContext(s.Context())
 
-	nothing := limit(&expat.Config{})
-	require.Nil(t, nothing.Attester, "what is not there stays so")
-	require.Nil(t, nothing.Verifier)
+	busy.stalls.Store(true)
+	dial(t, cc, addr).Connect()
+	<-busy.entered
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err := p.AuthInfo.(AuthInfo).Conn().Reattest(ctx)
+	close(busy.release)
+	require.NoError(t, err)
+}
+
+// stalling is an Attester whose next call waits, if it is told so.
+type stalling struct {
+	*toy
+	stalls           atomic.Bool
+	entered, release chan struct{}
+}
+
+func (s *stalling) Attest(ctx context.Context, b attestation.Binding, accept []string) (*cmw.Message, error) {
+	if s.stalls.CompareAndSwap(true, false) {
+		close(s.entered)
+		<-s.release
+	}
+	return s.toy.Attest(ctx, b, accept)
 }
