@@ -54,9 +54,23 @@ func (s stamp) same(o stamp) bool {
 	return ok && ok2 && os.SameFile(a, b) && s.size == o.size && s.modified.Equal(o.modified)
 }
 
-// read reads both files. The stamps are taken first: what changes after them is
-// seen the next time.
-func read(chainFile, keyFile string) (content, error) {
+// attempts is how often files are read that change while they are read.
+const attempts = 3
+
+// read reads both files, so that they are of one moment where a directory that holds
+// both is replaced in one step.
+func read(chainFile, keyFile string) (c content, err error) {
+	for range attempts {
+		c, err = readOnce(chainFile, keyFile)
+		if err != nil || c.stamps[0].same(stampOf(chainFile)) && c.stamps[1].same(stampOf(keyFile)) {
+			break
+		}
+	}
+	return c, err
+}
+
+// readOnce takes the stamps first: what changes after them is seen the next time.
+func readOnce(chainFile, keyFile string) (content, error) {
 	c := content{stamps: [2]stamp{stampOf(chainFile), stampOf(keyFile)}}
 	var err error
 	if c.chain, err = readFile(chainFile); err != nil {
