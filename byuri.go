@@ -15,10 +15,13 @@ import (
 // This file is X.509 validation of peers that are known by a URI, as
 // Config.RootsForURI demands.
 
+// signs are the usages of a CA's key. A leaf has neither (X.509-SVID, Section 5.2).
+const signs = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+
 // uriOf is the name of a leaf: its only URI.
 func uriOf(leaf *x509.Certificate) (*url.URL, error) {
 	switch {
-	case leaf.IsCA:
+	case leaf.IsCA || leaf.KeyUsage&signs != 0:
 		return nil, errors.New("the peer's certificate is that of a CA")
 	case len(leaf.URIs) != 1:
 		return nil, fmt.Errorf("the peer's certificate has %d URI names, RootsForURI demands one", len(leaf.URIs))

@@ -176,6 +176,10 @@ func TestRootsForURIRefuses(t *testing.T) {
 	// A CA is no peer.
 	_, err = uriOf(ca.Root)
 	require.EqualError(t, err, "the peer's certificate is that of a CA")
+	for _, usage := range []x509.KeyUsage{x509.KeyUsageCertSign, x509.KeyUsageCRLSign} {
+		_, err = uriOf(&x509.Certificate{URIs: ca.Root.URIs, KeyUsage: x509.KeyUsageDigitalSignature | usage})
+		require.EqualError(t, err, "the peer's certificate is that of a CA")
+	}
 	require.EqualError(t, new(prepared).verifyShown(nil, x509.ExtKeyUsageServerAuth), "the server shows no certificate")
 }
 

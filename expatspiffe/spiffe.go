@@ -33,8 +33,8 @@ import (
 var (
 	// ErrSource: the source of SVIDs and bundles has nothing to give.
 	ErrSource = errors.New("SPIFFE source")
-	// ErrID: the peer's URI is not a SPIFFE ID.
-	ErrID = errors.New("not a SPIFFE ID")
+	// ErrID: the peer's URI is not the SPIFFE ID of a workload, which has a path.
+	ErrID = errors.New("not the SPIFFE ID of a workload")
 	// ErrNotAllowed: the peer's SPIFFE ID is not one that is welcome.
 	ErrNotAllowed = errors.New("SPIFFE ID is not allowed")
 )
@@ -74,12 +74,18 @@ func RootsForURI(source x509bundle.Source, allowed spiffeid.Matcher) func(contex
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrID, err)
 		}
+		if id.Path() == "" {
+			return nil, fmt.Errorf("%w: %v is that of a trust domain", ErrID, id)
+		}
 		if err := allowed(id); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrNotAllowed, err)
 		}
 		bundle, err := source.GetX509BundleForTrustDomain(id.TrustDomain())
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrSource, err)
+		}
+		if bundle == nil {
+			return nil, fmt.Errorf("%w: it gave no bundle", ErrSource)
 		}
 		pool := x509.NewCertPool()
 		for _, root := range bundle.X509Authorities() {

@@ -190,10 +190,54 @@ func TestFederation(t *testing.T) {
 	require.Error(t, err2)
 }
 
+// A bundle that changes counts for the next connection, and on an open one when the
+// peer is asked anew: one whose domain is federated no more, or whose CA is withdrawn,
+// loses it.
+func TestBundleChanges(t *testing.T) {
+	t.Parallel()
+	a, b, renewed := newDomain(t, "a.test"), newDomain(t, "b.test"), newDomain(t, "b.test")
+	for name, now := range map[string]struct {
+		federated []*domain
+		want      error
+	}{
+		"no more federated": {nil, expatspiffe.ErrSource},
+		"another CA":        {[]*domain{renewed}, authenticator.ErrCertificate},
+	} {
+		svid := a.svid(t, clientID)
+		agent, source := newAgent(t, svid, b)
+		_, serverSource := newAgent(t, b.svid(t, "spiffe://b.test/server"), a)
+		cc, sc := config(source, spiffeid.MatchAny()), config(serverSource, memberOf(t, "a.test"))
+		c, _, err1, err2 := connect(t, cc, sc)
+		require.NoError(t, errors.Join(err1, err2), name)
+		_, err := c.Reattest(t.Context())
+		require.NoError(t, err, name)
+
+		agent.set(svid, now.federated...)
+		domainB := id(t, "spiffe://b.test").TrustDomain()
+		require.Eventually(t, func() bool {
+			bundle, err := source.GetX509BundleForTrustDomain(domainB)
+			return err != nil || !bundle.HasX509Authority(b.root)
+		}, 10*time.Second, time.Millisecond)
+		_, err = c.Reattest(t.Context())
+		var e *expat.Error
+		require.ErrorAs(t, err, &e, name)
+		require.Equal(t, [2]any{expat.StageValidate, expat.AlertCertificate}, [2]any{e.Stage, e.Alert}, "%s: %v", name, err)
+		require.ErrorIs(t, err, expat.ErrReattest, name)
+		require.ErrorIs(t, err, now.want, name)
+		_, _, err, _ = connect(t, cc, sc)
+		require.ErrorAs(t, err, &e, name)
+		require.Equal(t, expat.StageTLS, e.Stage, name)
+	}
+}
+
 // none is a source that has nothing.
 type none struct{ err error }
 
 func (n none) GetX509SVID() (*x509svid.SVID, error) { return nil, n.err }
+
+func (n none) GetX509BundleForTrustDomain(spiffeid.TrustDomain) (*x509bundle.Bundle, error) {
+	return nil, n.err
+}
 
 // A source that gives nothing fails the exchange; nothing that is nil lets through.
 func TestNothing(t *testing.T) {
@@ -207,6 +251,8 @@ func TestNothing(t *testing.T) {
 	require.NoError(t, err)
 	web, err := url.Parse("https://a.test/server")
 	require.NoError(t, err)
+	signing, err := url.Parse("spiffe://a.test") // of a certificate that signs
+	require.NoError(t, err)
 	bundles := x509bundle.NewSet()
 	for _, c := range []struct {
 		source  x509bundle.Source
@@ -217,7 +263,9 @@ func TestNothing(t *testing.T) {
 		{nil, spiffeid.MatchAny(), name, expatspiffe.ErrNotAllowed},
 		{bundles, nil, name, expatspiffe.ErrNotAllowed},
 		{bundles, spiffeid.MatchAny(), web, expatspiffe.ErrID},
+		{bundles, spiffeid.MatchAny(), signing, expatspiffe.ErrID},
 		{bundles, spiffeid.MatchAny(), name, expatspiffe.ErrSource},
+		{none{}, spiffeid.MatchAny(), name, expatspiffe.ErrSource},
 	} {
 		pool, err := expatspiffe.RootsForURI(c.source, c.allowed)(t.Context(), c.name)
 		require.Nil(t, pool)
