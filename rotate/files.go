@@ -83,7 +83,7 @@ func Files(ctx context.Context, chainFile, keyFile string, o Options) (*Watcher,
 		o.Now = time.Now
 	}
 	w := &Watcher{chainFile: chainFile, keyFile: keyFile, o: o, done: make(chan struct{})}
-	c, err := read(chainFile, keyFile)
+	c, err := read(chainFile, keyFile, readFile)
 	if err != nil {
 		return nil, fmt.Errorf("rotate: %w", err)
 	}
@@ -125,7 +125,7 @@ func (w *Watcher) Look() {
 		return
 	}
 	w.lastRead = time.Now()
-	c, err := read(w.chainFile, w.keyFile)
+	c, err := read(w.chainFile, w.keyFile, readFile)
 	w.stamps = c.stamps
 	if err != nil {
 		if err.Error() != w.unread {

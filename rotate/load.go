@@ -57,11 +57,11 @@ func (s stamp) same(o stamp) bool {
 // attempts is how often files are read that change while they are read.
 const attempts = 3
 
-// read reads both files, so that they are of one moment where a directory that holds
-// both is replaced in one step.
-func read(chainFile, keyFile string) (c content, err error) {
+// read reads both files by means of one, so that they are of one moment where a directory
+// that holds both is replaced in one step.
+func read(chainFile, keyFile string, one func(name string) ([]byte, error)) (c content, err error) {
 	for range attempts {
-		c, err = readOnce(chainFile, keyFile)
+		c, err = readOnce(chainFile, keyFile, one)
 		if err != nil || c.stamps[0].same(stampOf(chainFile)) && c.stamps[1].same(stampOf(keyFile)) {
 			break
 		}
@@ -70,13 +70,13 @@ func read(chainFile, keyFile string) (c content, err error) {
 }
 
 // readOnce takes the stamps first: what changes after them is seen the next time.
-func readOnce(chainFile, keyFile string) (content, error) {
+func readOnce(chainFile, keyFile string, one func(name string) ([]byte, error)) (content, error) {
 	c := content{stamps: [2]stamp{stampOf(chainFile), stampOf(keyFile)}}
 	var err error
-	if c.chain, err = readFile(chainFile); err != nil {
+	if c.chain, err = one(chainFile); err != nil {
 		return c, err
 	}
-	if c.key, err = readFile(keyFile); err != nil {
+	if c.key, err = one(keyFile); err != nil {
 		return c, err
 	}
 	// The length keeps the two apart.

@@ -1,93 +1,61 @@
-//go:build unix
-
-package rotate_test
+package rotate
 
 import (
-	"crypto/tls"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// mounted is a volume as Kubernetes mounts a Secret: the files are reached through
-// ..data, a link to a directory that is replaced in one step.
-type mounted struct{ *place }
+// volume is one as Kubernetes mounts a Secret: its files are reached through ..data, a
+// link to a directory that is replaced in one step.
+type volume struct {
+	testing.TB
+	dir string
+}
 
-func newMounted(t testing.TB) mounted {
-	p := newPlace(t)
-	for _, name := range []*string{&p.chain, &p.key} {
-		base := filepath.Base(*name)
-		require.NoError(t, os.Symlink(filepath.Join("..data", base), *name))
+func (v volume) file(name string) string { return filepath.Join(v.dir, name) }
+
+// swap lets the volume show a version, whose files say which one it is.
+func (v volume) swap(version string) {
+	v.Helper()
+	require.NoError(v, os.MkdirAll(v.file(version), 0o700))
+	for _, name := range []string{"chain", "key"} {
+		require.NoError(v, os.WriteFile(v.file(version+"/"+name), []byte(version), 0o600))
+		_ = os.Symlink("..data/"+name, v.file(name))
 	}
-	return mounted{p}
+	require.NoError(v, os.Symlink(version, v.file("..new")))
+	require.NoError(v, os.Rename(v.file("..new"), v.file("..data")))
 }
 
-// version makes a directory with a pair, its chain in a file, or in a pipe from which
-// it can be read once.
-func (m mounted) version(name string, cert tls.Certificate, pipe bool) {
-	m.Helper()
-	dir := filepath.Join(filepath.Dir(m.chain), name)
-	require.NoError(m, os.Mkdir(dir, 0o700))
-	chain := filepath.Join(dir, filepath.Base(m.chain))
-	if pipe {
-		require.NoError(m, syscall.Mkfifo(chain, 0o600))
-	} else {
-		require.NoError(m, os.WriteFile(chain, chainPEM(cert), 0o600))
-	}
-	require.NoError(m, os.WriteFile(filepath.Join(dir, filepath.Base(m.key)), keyPEM(m, cert.PrivateKey), 0o600))
-}
-
-// swap lets the volume show a version.
-func (m mounted) swap(name string) {
-	m.Helper()
-	link := filepath.Join(filepath.Dir(m.chain), "..data")
-	require.NoError(m, os.Symlink(name, link+"_tmp"))
-	require.NoError(m, os.Rename(link+"_tmp", link))
-}
-
-// A volume that is swapped is taken at the next look, and one that is swapped between
-// the two reads is read again: that is no failure, at the start neither.
+// A volume that is swapped between the two reads is read again, and one that always is
+// not for ever.
 func TestSwappedVolume(t *testing.T) {
 	t.Parallel()
-	m := newMounted(t)
-	var certs []tls.Certificate
-	for range 5 {
-		certs = append(certs, m.issue(newKey(t), time.Now()))
-	}
-	m.version("0", certs[0], true)
-	m.version("1", certs[1], false)
-	m.version("2", certs[2], false)
-	m.version("3", certs[3], true)
-	m.version("4", certs[4], false)
-	m.swap("0")
-	// meanwhile swaps while the chain is read from the pipe of the version before.
-	meanwhile := func(before, after string, cert tls.Certificate) {
-		pipe, err := os.OpenFile(filepath.Join(filepath.Dir(m.chain), before, filepath.Base(m.chain)), os.O_WRONLY, 0)
-		if err != nil {
-			t.Error(err)
-			return
+	v := volume{t, t.TempDir()}
+	chain, key := v.file("chain"), v.file("key")
+	v.swap("one")
+	before, err := read(chain, key, readFile)
+	require.NoError(t, err)
+	c, err := read(chain, key, func(name string) ([]byte, error) {
+		b, err := readFile(name)
+		if string(b) == "one" {
+			v.swap("two")
 		}
-		m.swap(after)
-		_, _ = pipe.Write(chainPEM(cert))
-		_ = pipe.Close()
-	}
-	go meanwhile("0", "1", certs[0])
-	h := new(heard)
-	w := m.watch(h.options())
-	require.Equal(t, certs[1].Certificate, w.Certificate().Certificate)
+		return b, err
+	})
+	require.NoError(t, err)
+	require.Equal(t, []string{"two", "two"}, []string{string(c.chain), string(c.key)})
+	require.NotEqual(t, before.digest, c.digest)
+	require.False(t, before.stamps[0].same(c.stamps[0]) || before.stamps[1].same(c.stamps[1]), "a swap shows")
 
-	m.swap("2")
-	w.Look()
-	require.Equal(t, certs[2].Certificate, w.Certificate().Certificate)
-
-	m.swap("3")
-	go meanwhile("3", "4", certs[3])
-	w.Look()
-	require.Equal(t, certs[4].Certificate, w.Certificate().Certificate)
-	require.Empty(t, h.errs)
-	require.Len(t, h.changes, 2)
+	reads := 0
+	_, err = read(chain, key, func(name string) ([]byte, error) {
+		reads++
+		v.swap([]string{"three", "four"}[reads%2])
+		return readFile(name)
+	})
+	require.NoError(t, err)
+	require.Equal(t, 2*attempts, reads)
 }
