@@ -90,7 +90,19 @@ type signer struct {
 
 type token struct {
 	value string
-	until time.Time
+	made  time.Time
+	reuse time.Duration
+}
+
+// fresh tells whether a token is sent again. Its times are those of the clock on the
+// wall: where that was set meanwhile, readers of the token would mind.
+func (t token) fresh(now time.Time) bool {
+	for _, age := range []time.Duration{now.Sub(t.made), now.Round(0).Sub(t.made)} {
+		if age < 0 || age >= t.reuse {
+			return false
+		}
+	}
+	return true
 }
 
 func newSigner(c *config.Result) (*signer, error) {
@@ -117,7 +129,7 @@ func (s *signer) token(ctx context.Context, r *attestation.Result, ends time.Tim
 	s.mu.Lock()
 	t, ok := s.tokens[r]
 	s.mu.Unlock()
-	if ok && now.Before(t.until) {
+	if ok && t.fresh(now) {
 		return t.value, nil
 	}
 	statement := ear.FromResult(r)
@@ -131,7 +143,7 @@ func (s *signer) token(ctx context.Context, r *attestation.Result, ends time.Tim
 	if err != nil {
 		return "", err
 	}
-	t = token{string(b), now.Add(lifetime / 2)}
+	t = token{string(b), now, lifetime / 2}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.tokens) >= maxTokens {
@@ -144,7 +156,7 @@ func (s *signer) token(ctx context.Context, r *attestation.Result, ends time.Tim
 // forget drops tokens that are not sent again, or all.
 func (s *signer) forget(now time.Time) {
 	for r, t := range s.tokens {
-		if !now.Before(t.until) {
+		if !t.fresh(now) {
 			delete(s.tokens, r)
 		}
 	}

@@ -369,12 +369,12 @@ func TestSignerForgets(t *testing.T) {
 	s := &signer{tokens: make(map[*attestation.Result]token)}
 	now := time.Now()
 	for i := range maxTokens {
-		s.tokens[new(attestation.Result)] = token{until: now.Add(time.Duration(i%2) * time.Minute)}
+		s.tokens[new(attestation.Result)] = token{made: now, reuse: time.Duration(i%2) * time.Minute}
 	}
 	s.forget(now)
 	require.Len(t, s.tokens, maxTokens/2)
 	for range maxTokens {
-		s.tokens[new(attestation.Result)] = token{until: now.Add(time.Minute)}
+		s.tokens[new(attestation.Result)] = token{made: now, reuse: time.Minute}
 	}
 	s.forget(now)
 	require.Empty(t, s.tokens)

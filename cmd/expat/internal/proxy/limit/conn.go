@@ -15,14 +15,15 @@ type Conn struct {
 	key      netip.Prefix
 	once     sync.Once
 
-	last  atomic.Int64 // when a byte came or went, in Unix nanoseconds
+	began time.Time
+	last  atomic.Int64 // when a byte came or went, in nanoseconds since then, which setting the clock does not change
 	timer *time.Timer  // nil: it may be silent
 }
 
 func newConn(nc net.Conn, l *Listener, key netip.Prefix) *Conn {
 	c := &Conn{Conn: nc, listener: l, key: key}
 	if l.observer.Idle > 0 {
-		c.last.Store(time.Now().UnixNano())
+		c.began = time.Now()
 		c.timer = time.AfterFunc(time.Hour, c.silent)
 		c.timer.Reset(l.observer.Idle)
 	}
@@ -31,7 +32,7 @@ func newConn(nc net.Conn, l *Listener, key netip.Prefix) *Conn {
 
 // silent closes a connection on which nothing has happened, or looks again later.
 func (c *Conn) silent() {
-	if left := c.listener.observer.Idle - time.Since(time.Unix(0, c.last.Load())); left > 0 {
+	if left := c.listener.observer.Idle - time.Since(c.began.Add(time.Duration(c.last.Load()))); left > 0 {
 		c.timer.Reset(left)
 		return
 	}
@@ -43,7 +44,7 @@ func (c *Conn) active(received, sent int) {
 		return
 	}
 	if c.timer != nil {
-		c.last.Store(time.Now().UnixNano())
+		c.last.Store(int64(time.Since(c.began)))
 	}
 	if o := c.listener.observer.Bytes; o != nil {
 		o(received, sent)

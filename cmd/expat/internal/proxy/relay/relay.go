@@ -33,8 +33,7 @@ type Conn interface {
 // Run relays between a and b, and closes both. The error is nil where both ended their
 // streams, else that of the side that failed first, [ErrIdle], or the cause of ctx.
 func Run(ctx context.Context, a, b Conn, idle time.Duration) error {
-	r := &relay{ctx: ctx, a: a, b: b, idle: idle}
-	r.last.Store(time.Now().UnixNano())
+	r := &relay{ctx: ctx, a: a, b: b, idle: idle, began: time.Now()}
 	r.timer = time.AfterFunc(idle, r.silent)
 	defer r.timer.Stop()
 	defer context.AfterFunc(ctx, func() { r.abort(context.Cause(ctx)) })()
@@ -56,7 +55,8 @@ type relay struct {
 	ctx   context.Context
 	a, b  Conn
 	idle  time.Duration
-	last  atomic.Int64 // when a byte came, in Unix nanoseconds
+	began time.Time
+	last  atomic.Int64 // when a byte came, in nanoseconds since then, which setting the clock does not change
 	timer *time.Timer
 
 	mu    sync.Mutex
@@ -71,12 +71,12 @@ func (r *relay) copy(to, from Conn) {
 	for {
 		n, err := from.Read(*p)
 		if n > 0 {
-			r.last.Store(time.Now().UnixNano())
+			r.last.Store(int64(time.Since(r.began)))
 			if _, err := to.Write((*p)[:n]); err != nil {
 				r.abort(err)
 				return
 			}
-			r.last.Store(time.Now().UnixNano())
+			r.last.Store(int64(time.Since(r.began)))
 		}
 		if err == io.EOF { // no error that wraps it is an end
 			if err := to.CloseWrite(); err != nil {
@@ -98,7 +98,7 @@ func (r *relay) silent() {
 	if r.ended || r.err != nil {
 		return
 	}
-	if left := r.idle - time.Since(time.Unix(0, r.last.Load())); left > 0 {
+	if left := r.idle - time.Since(r.began.Add(time.Duration(r.last.Load()))); left > 0 {
 		r.timer.Reset(left)
 		return
 	}
