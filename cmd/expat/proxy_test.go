@@ -34,12 +34,19 @@ type sidecar struct {
 // state; wrap, if given, is a command that runs it.
 func startSidecar(t *testing.T, dir, name, text string, wrap ...string) *sidecar {
 	t.Helper()
+	return startSidecarAs(t, dir, name, text, func(*exec.Cmd) {}, wrap...)
+}
+
+// startSidecarAs runs one whose process is changed before it starts.
+func startSidecarAs(t *testing.T, dir, name, text string, change func(*exec.Cmd), wrap ...string) *sidecar {
+	t.Helper()
 	s := &sidecar{addrs: make(map[string]string), log: new(bytes.Buffer), path: filepath.Join(dir, name+".yaml")}
 	require.NoError(t, os.WriteFile(s.path, []byte(text), 0o600))
 	args := append(wrap, "expat", "proxy", "run", s.path)
 	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Env = append(os.Environ(), noExitSleep)
 	s.cmd.Stderr = s.log
+	change(s.cmd)
 	out, err := s.cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, s.cmd.Start())

@@ -42,6 +42,7 @@ SIGTERM takes nothing new and lets open connections end.`,
 		Args:    cobra.ExactArgs(1),
 	}
 	cmd.RunE = run(func(cmd *cobra.Command, args []string) error {
+		signal.Ignore(syscall.SIGPIPE) // whoever reads the log may go away
 		err := proxy.Run(cmd.Context(), proxy.Options{
 			Path: args[0], Stdout: cmd.OutOrStdout(), Log: cmd.ErrOrStderr(), Reload: hangups(cmd.Context()),
 		})

@@ -43,5 +43,5 @@ func TestPageDescribesMetrics(t *testing.T) {
 		row := "| `" + strings.TrimPrefix(f.GetName(), "expat_proxy_") + "` | " + strings.Join(labels, ", ") + " | " + f.GetHelp() + " |"
 		require.Contains(t, string(b), row)
 	}
-	require.Equal(t, 15, n)
+	require.Equal(t, 16, n)
 }

@@ -8,8 +8,25 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
 )
+
+// lossy counts the lines that cannot be written. Nothing else is done about them:
+// there is no other place to tell of it.
+type lossy struct {
+	io.Writer
+	lost prometheus.Counter
+}
+
+func (l lossy) Write(b []byte) (int, error) {
+	n, err := l.Writer.Write(b)
+	if err != nil {
+		l.lost.Inc()
+	}
+	return n, err
+}
 
 // newLog is the log that a configuration asks for.
 func newLog(w io.Writer, c config.Log) *slog.Logger {

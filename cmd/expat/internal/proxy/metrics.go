@@ -41,6 +41,7 @@ type metrics struct {
 	reloads       *prometheus.CounterVec
 	reloadsPolicy *prometheus.CounterVec
 	draining      prometheus.Gauge
+	logErrors     prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -76,6 +77,7 @@ func newMetrics() *metrics {
 	m.reloads = counter("reloads_total", "Changes of the configuration and its files, by outcome.", "outcome")
 	m.reloadsPolicy = counter("policy_reloads_total", "Changes of policy files, by outcome.", "proxy", "outcome")
 	m.draining = gauge("draining", "1 while the sidecar ends, else 0.").WithLabelValues()
+	m.logErrors = counter("log_write_errors_total", "Lines of the log that could not be written, as when its file system is full.").WithLabelValues()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -48,7 +48,8 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	s := &Sidecar{path: o.Path, metrics: newMetrics(), log: newLog(o.Log, file.Log), file: file, files: f}
+	m := newMetrics()
+	s := &Sidecar{path: o.Path, metrics: m, log: newLog(lossy{o.Log, m.logErrors}, file.Log), file: file, files: f}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.prepare(ctx, file, f, o.testingOnlyPrepare); err != nil {
 		return err
