@@ -105,7 +105,7 @@ func (x *exchange) appraise(ctx context.Context, peer *authenticator.Peer) (*ver
 	}
 	v := &verdict{peer: peer, result: result, made: time.Now()}
 	if l := result.Lifetime(); l != attestation.ConnectionLifetime {
-		v.ours = v.made.Add(l)
+		v.ours = v.made.Add(l.Truncate(time.Second)) // as the peer is told it
 	}
 	return v, nil
 }
