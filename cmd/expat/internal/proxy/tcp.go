@@ -76,7 +76,7 @@ func (p *proxy) fromPlain(ctx context.Context, nc net.Conn) {
 func (p *proxy) relay(ctx context.Context, conn lifetime.Conn, other relay.Conn, g *generation, attrs ...any) {
 	p.sampled.write(slog.LevelInfo, "opened", "opened", attrs...)
 	began := time.Now()
-	err := relay.Run(ctx, conn, other, g.spec.Timeouts.Idle)
+	err := relay.Run(ctx, attested{conn}, other, g.spec.Timeouts.Idle)
 	attrs = append(attrs, "seconds", time.Since(began).Seconds())
 	if err != nil && conn.Expired() {
 		p.metrics.expiries.WithLabelValues(p.name).Inc()
@@ -86,6 +86,19 @@ func (p *proxy) relay(ctx context.Context, conn lifetime.Conn, other relay.Conn,
 		return
 	}
 	p.sampled.write(slog.LevelInfo, "ended", "ended", attrs...)
+}
+
+// attested is an attested connection that can be broken off.
+type attested struct{ lifetime.Conn }
+
+// Abort breaks the connection off. Where re-attestation failed the connection tells its
+// peer why before it closes, which a reset would overtake.
+func (a attested) Abort() {
+	if errors.Is(a.Handshake(), expat.ErrReattest) {
+		_ = a.Close()
+		return
+	}
+	relay.Abort(a.Conn)
 }
 
 // tierOf is the trust tier of a peer, "" where none was asked.

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,50 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/expat-go/expat/cmd/expat/internal/appraise"
-	"github.com/expat-go/expat/cmd/expat/internal/platform"
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
-	"github.com/expat-go/expat/cmd/expat/internal/state"
-	"github.com/expat-go/expat/evidence/simulated"
 	"github.com/expat-go/expat/verifier/ear"
-	"github.com/expat-go/expat/verifier/service"
 )
-
-// A Verifier elsewhere; while it is down nobody gets in, and open connections stay.
-func TestRemoteVerifier(t *testing.T) {
-	t.Parallel()
-	dir := newState(t)
-	st := filepath.Join(dir, "s")
-	judge, err := platform.Judge(st, platform.Simulated, state.Client)
-	require.NoError(t, err)
-	key, err := appraise.TestKey(st)
-	require.NoError(t, err)
-	id, err := appraise.KeyID(key)
-	require.NoError(t, err)
-	issuer, err := ear.NewIssuer(ear.IssuerOptions{Key: key, KeyID: id, Name: "expat-verifier", Developer: "d", Build: "b"})
-	require.NoError(t, err)
-	jwks, err := issuer.JWKS()
-	require.NoError(t, err)
-	require.NoError(t, appraise.WriteJWKS(st, jwks))
-	h, err := service.NewHandler(service.Options{Verifier: judge, Issuer: issuer})
-	require.NoError(t, err)
-	elsewhere := httptest.NewServer(h)
-	defer elsewhere.Close()
-
-	b := serve(t, "tcp", "127.0.0.1:0", echo)
-	remote := `{remote: {url: "` + elsewhere.URL + `", plain_http_to_loopback: true, keys: s/verifier-jwks.json, media_types: ['` + simulated.MediaType + `'], send_key: true}}`
-	server := start(t, dir, strings.Replace(serverSide(b.addr), "{policy: s/policy-client.yaml}", remote, 1))
-	client := start(t, dir, clientSide(server.addrs["web"]))
-	got, err := ask(t, client.addrs["out"], "hello")
-	require.NoError(t, err)
-	require.Equal(t, "hello and the end", got)
-	elsewhere.Close()
-	_, err = ask(t, client.addrs["out"], "hello")
-	require.Error(t, err)
-	eventually(t, func() bool {
-		return server.metric("refusals_total", `proxy="web",reason="verifier_unavailable",side="local"`) == 1
-	}, "counted")
-	require.EqualValues(t, 1, b.conns.Load())
-}
 
 func TestNewRemote(t *testing.T) {
 	t.Parallel()

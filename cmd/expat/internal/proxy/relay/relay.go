@@ -115,13 +115,18 @@ func (r *relay) abort(err error) {
 
 func (r *relay) breakOff(err error) {
 	r.err = err
-	Abort(r.a)
 	Abort(r.b)
+	Abort(r.a)
 }
 
 // Abort closes a connection so that its peer sees that the stream was cut: without a
-// close_notify of TLS, and with a reset of TCP.
+// close_notify of TLS, and with a reset of TCP. One that knows better has a method
+// Abort.
 func Abort(c net.Conn) {
+	if own, ok := c.(interface{ Abort() }); ok {
+		own.Abort()
+		return
+	}
 	raw := c
 	for {
 		inner, ok := raw.(interface{ NetConn() net.Conn })
