@@ -103,3 +103,60 @@ func TestLogCannotBeWritten(t *testing.T) {
 		})
 	}
 }
+
+// With no file descriptors left a sidecar, of either side, waits; it says so once, and
+// is what it was before when there are some again.
+func TestSidecarDescriptors(t *testing.T) {
+	t.Parallel()
+	backend := plainBackend(t)
+	few := []string{"sh", "-c", `ulimit -n 40; exec "$@"`, "sh"}
+	text := func(yaml string) string {
+		return strings.Replace(yaml, "reload: {interval: 20ms}", "reload: {interval: 1h}", 1) +
+			"    timeouts: {handshake: 2s}\n    limits: {connections_per_client: 1000, new_per_second_per_client: 1000}\n"
+	}
+	for _, side := range []string{"server", "client"} {
+		t.Run(side, func(t *testing.T) {
+			dir := sidecarState(t)
+			ofServer, ofClient := few, []string(nil)
+			if side == "client" {
+				ofServer, ofClient = nil, few
+			}
+			server := startSidecar(t, dir, "server", text(fmt.Sprintf(serverYAML, "tcp", backend)), ofServer...)
+			client := startSidecar(t, dir, "client", text("admin: {listen: \"127.0.0.1:0\"}\n"+fmt.Sprintf(clientYAML, "tcp", server.addrs["web"])), ofClient...)
+			limited, addr := server, server.addrs["web"]
+			if side == "client" {
+				limited, addr = client, client.addrs["out"]
+			}
+			requireServes(t, client)
+			goroutines, descriptors, heap := limited.level(t)
+			for range 3 { // each time that they run out
+				var open []net.Conn
+				for range 60 {
+					c, err := net.Dial("tcp", addr) // the kernel accepts for a while
+					require.NoError(t, err)
+					open = append(open, c)
+				}
+				time.Sleep(300 * time.Millisecond)
+				for _, c := range open {
+					_ = c.Close()
+				}
+				require.Eventually(t, func() bool {
+					_, got, err := fetch("http://" + client.addrs["out"])
+					return err == nil && got == "ok"
+				}, 20*time.Second, 50*time.Millisecond)
+			}
+			limited.requireLevel(t, goroutines, descriptors, heap)
+			require.Positive(t, limited.value(t, `expat_proxy_accept_errors_total{proxy="`+map[string]string{"server": "web", "client": "out"}[side]+`"}`))
+			time.Sleep(time.Second) // until it is over
+			requireServes(t, client)
+			client.end(t)
+			server.end(t)
+			log := limited.log.String()
+			require.Contains(t, log, "too many open files")
+			failed, works := strings.Count(log, `"msg":"accept fails"`), strings.Count(log, `"msg":"accept works again"`)
+			require.Equal(t, failed, works, "once for each time that it begins, and ends")
+			require.LessOrEqual(t, failed, 3)
+			require.Less(t, strings.Count(log, "\n"), 500)
+		})
+	}
+}

@@ -177,34 +177,6 @@ func TestSidecarProcesses(t *testing.T) {
 	client.end(t)
 }
 
-// With no file descriptors left a sidecar waits, says so once, and goes on after.
-func TestSidecarDescriptors(t *testing.T) {
-	t.Parallel()
-	dir := sidecarState(t)
-	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
-	t.Cleanup(backend.Close)
-	text := strings.Replace(fmt.Sprintf(serverYAML, "tcp", backend.Listener.Addr()), "reload: {interval: 20ms}", "reload: {interval: 1h}", 1)
-	text += "    timeouts: {handshake: 2s}\n    limits: {connections_per_client: 1000, new_per_second_per_client: 1000}\n"
-	server := startSidecar(t, dir, "server", text, "sh", "-c", `ulimit -n 40; exec "$@"`, "sh")
-	client := startSidecar(t, dir, "client", fmt.Sprintf(clientYAML, "tcp", server.addrs["web"]))
-	var open []net.Conn
-	for range 60 {
-		c, err := net.Dial("tcp", server.addrs["web"]) // the kernel accepts for a while
-		require.NoError(t, err)
-		open = append(open, c)
-	}
-	time.Sleep(500 * time.Millisecond)
-	for _, c := range open {
-		_ = c.Close()
-	}
-	require.Eventually(t, func() bool { _, got, err := fetch("http://" + client.addrs["out"]); return err == nil && got == "ok" }, 20*time.Second, 100*time.Millisecond)
-	log := server.end(t)
-	require.Contains(t, log, "too many open files")
-	require.LessOrEqual(t, strings.Count(log, `"msg":"accept fails"`), 3, "once for each time that it begins")
-	require.Contains(t, log, `"msg":"accept works again"`)
-	client.end(t)
-}
-
 const nginxConf = `daemon off;
 pid %[1]s/nginx.pid;
 error_log stderr warn;

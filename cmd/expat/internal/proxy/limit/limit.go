@@ -38,8 +38,8 @@ type Observer struct {
 	Refused  func(remote net.Addr, why Reason)
 	Closed   func()
 	Bytes    func(received, sent int)
-	// Failed is told of an error of accept, once until an accept succeeds, which
-	// Recovered is told of.
+	// Failed is told of an error of accept, once until an accept succeeds a second or
+	// more after the last of them, which Recovered is told of.
 	Failed    func(err error)
 	Recovered func()
 	// Idle is how long a connection may be silent in both directions until it is
@@ -53,6 +53,10 @@ const (
 	longestWait = time.Second
 )
 
+// calm is how long there has to be no error of accept until it is over: as long as
+// descriptors are few each that is closed lets one connection in.
+const calm = time.Second
+
 // maxClients bounds the clients that are remembered for their rate alone.
 const maxClients = 1 << 16
 
@@ -63,7 +67,8 @@ type Listener struct {
 	limits   atomic.Pointer[Limits]
 	closed   chan struct{}
 	once     sync.Once
-	failing  bool // of the goroutine that accepts
+	failing  bool      // of the goroutine that accepts, as is
+	failed   time.Time // when accept last did
 
 	mu      sync.Mutex
 	open    int
@@ -113,7 +118,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 			if !l.failing && l.observer.Failed != nil {
 				l.observer.Failed(err)
 			}
-			l.failing = true
+			l.failing, l.failed = true, time.Now()
 			select {
 			case <-time.After(wait):
 			case <-l.closed:
@@ -122,10 +127,13 @@ func (l *Listener) Accept() (net.Conn, error) {
 			wait = min(2*wait, longestWait)
 			continue
 		}
-		if l.failing && l.observer.Recovered != nil {
-			l.observer.Recovered()
+		if l.failing && time.Since(l.failed) >= calm {
+			l.failing = false
+			if l.observer.Recovered != nil {
+				l.observer.Recovered()
+			}
 		}
-		l.failing, wait = false, firstWait
+		wait = firstWait
 		key, why := l.admit(nc.RemoteAddr(), time.Now())
 		if why == "" {
 			c := newConn(nc, l, key)

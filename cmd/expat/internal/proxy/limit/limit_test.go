@@ -59,7 +59,7 @@ func TestErrorsOfAccept(t *testing.T) {
 	t.Parallel()
 	full := &net.OpError{Op: "accept", Err: syscall.EMFILE}
 	var said []string
-	s := &script{steps: []any{full, full, full, from("192.0.2.1"), full, from("192.0.2.1")}}
+	s := &script{steps: []any{full, full, full, from("192.0.2.1"), full, from("192.0.2.1"), from("192.0.2.1"), full}}
 	l := New(s, Limits{Connections: 9}, Observer{
 		Failed:    func(err error) { said = append(said, err.Error()) },
 		Recovered: func() { said = append(said, "recovered") },
@@ -70,10 +70,15 @@ func TestErrorsOfAccept(t *testing.T) {
 	require.GreaterOrEqual(t, time.Since(began), 7*firstWait, "waits double")
 	_, err = l.Accept()
 	require.NoError(t, err)
-	require.Equal(t, []string{full.Error(), "recovered", full.Error(), "recovered"}, said, "each time is told once")
+	require.Equal(t, []string{full.Error()}, said, "it is not over yet")
+	time.Sleep(calm)
+	_, err = l.Accept()
+	require.NoError(t, err)
+	require.Equal(t, []string{full.Error(), "recovered"}, said)
 	_, err = l.Accept()
 	require.ErrorIs(t, err, net.ErrClosed)
-	require.Equal(t, 2, l.Open())
+	require.Equal(t, []string{full.Error(), "recovered", full.Error()}, said, "each time is told once")
+	require.Equal(t, 3, l.Open())
 
 	l = New(&script{steps: []any{full}}, Limits{Connections: 1}, Observer{})
 	require.NoError(t, l.Close())
