@@ -49,6 +49,7 @@ func (c *Conn) handshake(ctx context.Context) *Error {
 	defer context.AfterFunc(c.life, func() { end(context.Cause(c.life)) })()
 	ctx, cancel := context.WithTimeout(ctx, c.prepared.timeout)
 	defer cancel()
+	c.supply.ctx = ctx
 	if err := c.tls.HandshakeContext(context.WithValue(ctx, supplyKey{}, &c.supply)); err != nil {
 		if c.supply.err != nil {
 			return failed(StageIdentity, c.supply.err)

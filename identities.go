@@ -30,6 +30,7 @@ func (c *Config) askIdentities(ctx context.Context) ([]tls.Certificate, error) {
 // supply is what GetIdentities gave for one connection. It is asked once, where a
 // certificate is needed first: in the TLS handshake, or for the exchange.
 type supply struct {
+	ctx   context.Context // of HandshakeContext; see within
 	asked bool
 	certs []tls.Certificate
 	err   error
@@ -45,15 +46,26 @@ func (s *supply) certificates(ctx context.Context, c *Config) ([]tls.Certificate
 
 type supplyKey struct{}
 
+// within bounds what is plugged into a TLS handshake that runs under ctx. That of a
+// [Stream] may have no end: QUIC's is the connection's.
+func (p *prepared) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s, ok := ctx.Value(supplyKey{}).(*supply); ok {
+		ctx = s.ctx
+	}
+	return context.WithTimeout(ctx, p.timeout)
+}
+
 // supplied are the certificates for the connection whose TLS handshake ctx is of.
 func (p *prepared) supplied(ctx context.Context) ([]tls.Certificate, error) {
+	bound, cancel := p.within(ctx)
+	defer cancel()
 	if s, ok := ctx.Value(supplyKey{}).(*supply); ok {
-		return s.certificates(ctx, p.Config)
+		return s.certificates(bound, p.Config)
 	}
 	if o, ok := ctx.Value(originKey{}).(*origin); ok {
-		return o.supply.certificates(ctx, p.Config)
+		return o.supply.certificates(bound, p.Config)
 	}
-	return p.askIdentities(ctx) // of a Stream's client
+	return p.askIdentities(bound) // of a Stream's client
 }
 
 // supplyServer makes GetIdentities the source of a server's TLS certificate, if

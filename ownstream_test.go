@@ -178,3 +178,70 @@ func TestOwnStreamConfig(t *testing.T) {
 	}()
 	require.ErrorIs(t, tls.Server(b, serverTLS).HandshakeContext(context.Background()), ErrConfig)
 }
+
+// endless is a client's Stream whose TLS handshake runs under a context of its own.
+type endless struct{ *ownStream }
+
+func (s endless) HandshakeContext(ctx context.Context) error {
+	return s.ownStream.HandshakeContext(context.WithoutCancel(ctx))
+}
+
+// What is plugged into the TLS handshake has until the Config's Timeout, be the context
+// of a Stream's handshake without end: it would hold up the connection for ever.
+func TestOwnStreamCallbacks(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	waits := func(ctx context.Context) ([]tls.Certificate, error) { <-ctx.Done(); return nil, ctx.Err() }
+	ignores := func(context.Context) ([]tls.Certificate, error) { <-release; return nil, nil }
+	for name, c := range map[string]struct {
+		ofServer bool
+		set      func(cc, sc *Config)
+	}{
+		"a server's GetIdentities":             {true, func(_, sc *Config) { sc.TLS.Certificates, sc.GetIdentities = nil, waits }},
+		"a server's GetIdentities without ctx": {true, func(_, sc *Config) { sc.TLS.Certificates, sc.GetIdentities = nil, ignores }},
+		"a client's GetIdentities":             {false, func(cc, _ *Config) { cc.TLS.Certificates, cc.GetIdentities = nil, waits }},
+		"a client's GetIdentities without ctx": {false, func(cc, _ *Config) { cc.TLS.Certificates, cc.GetIdentities = nil, ignores }},
+		"GetCertificate": {true, func(_, sc *Config) {
+			sc.TLS.Certificates = nil
+			sc.TLS.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { <-release; return nil, nil }
+		}},
+		"GetConfigForClient": {true, func(_, sc *Config) {
+			sc.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { <-release; return nil, nil }
+		}},
+		"GetClientCertificate": {false, func(cc, _ *Config) {
+			cc.Identities, cc.TLS.Certificates = cc.TLS.Certificates, nil
+			cc.TLS.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { <-release; return nil, nil }
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cc, sc := newWorld(t).configs(mutual)
+			sc.TLS.ClientAuth = tls.RequireAnyClientCert
+			c.set(cc, sc)
+			if c.ofServer {
+				sc.Timeout = 300 * time.Millisecond
+			} else {
+				cc.Timeout = 300 * time.Millisecond
+			}
+			clientTLS, err := StreamTLS(cc, authenticator.Client)
+			require.NoError(t, err)
+			serverTLS, err := StreamTLS(sc, authenticator.Server)
+			require.NoError(t, err)
+			cn, sn := tlspair.Pipe(t)
+			served := make(chan error, 1)
+			go func() {
+				err := tls.Server(sn, serverTLS).HandshakeContext(StreamContext(context.Background()))
+				_ = sn.Close()
+				served <- err
+			}()
+			stream := endless{&ownStream{Conn: tls.Client(cn, clientTLS), ctx: context.Background(), closed: make(chan *Error, 1)}}
+			err = Client(stream, cc).Handshake()
+			require.Error(t, err)
+			if onServer := <-served; c.ofServer {
+				err = onServer
+			}
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		})
+	}
+}

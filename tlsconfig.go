@@ -10,6 +10,8 @@ import (
 	"net"
 	"slices"
 	"strings"
+
+	"github.com/expat-go/expat/internal/bounded"
 )
 
 // harden makes a copy of a TLS configuration in which nothing can weaken a
@@ -29,6 +31,13 @@ func harden(c *tls.Config, names []string) *tls.Config {
 // clientTLS is the configuration of a client.
 func (p *prepared) clientTLS(names []string) *tls.Config {
 	h := harden(p.TLS, names)
+	if get := h.GetClientCertificate; get != nil {
+		h.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			ctx, cancel := p.within(info.Context())
+			defer cancel()
+			return bounded.Call(ctx, func() (*tls.Certificate, error) { return get(info) })
+		}
+	}
 	p.supplyClient(h)
 	p.clientByURI(h)
 	if len(p.PinnedServerKeys) > 0 {
@@ -105,7 +114,9 @@ func (p *prepared) serverTLS(names []string) *tls.Config {
 		if choose == nil {
 			return nil, nil
 		}
-		chosen, err := choose(userInfo(info))
+		ctx, cancel := p.within(info.Context())
+		defer cancel()
+		chosen, err := bounded.Call(ctx, func() (*tls.Config, error) { return choose(userInfo(info)) })
 		if err != nil || chosen == nil {
 			return nil, err
 		}
@@ -127,6 +138,13 @@ func isForeign(info *tls.ClientHelloInfo, names []string) bool {
 // hardenServer makes a server's configuration follow the Config, and GetCertificate
 // remember what it returned.
 func (p *prepared) hardenServer(h *tls.Config) *tls.Config {
+	if get := h.GetCertificate; get != nil {
+		h.GetCertificate = func(info *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			ctx, cancel := p.within(info.Context())
+			defer cancel()
+			return bounded.Call(ctx, func() (*tls.Certificate, error) { return get(userInfo(info)) })
+		}
+	}
 	p.supplyServer(h)
 	p.serverByURI(h)
 	if get := h.GetCertificate; get != nil {
@@ -135,7 +153,7 @@ func (p *prepared) hardenServer(h *tls.Config) *tls.Config {
 			if err != nil {
 				return nil, err
 			}
-			o.shown, err = get(userInfo(info))
+			o.shown, err = get(info)
 			return o.shown, err
 		}
 	}
