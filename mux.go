@@ -204,6 +204,9 @@ func (m *mux) ended(err error) {
 // lost ends a connection whose exchange can no longer speak. A stream of its own
 // ends with the connection alone: else a peer that ended it could not be asked.
 func (m *mux) lost(err error) {
+	if e := m.out.failed(); e != nil {
+		err = e // which also ended the read
+	}
 	if err == io.EOF || gone(err) {
 		err = fmt.Errorf("%w: %w", ErrLost, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,6 +132,35 @@ func TestOwnStreamFailures(t *testing.T) {
 		require.Equal(t, wire.EncodeAlert(uint16(AlertProtocol)), payload)
 		requireFailure(t, <-sn.closed, StageHello, AlertProtocol, Local, ErrProtocol)
 	})
+}
+
+// deaf is a Stream whose peer, in the end, takes no more bytes.
+type deaf struct {
+	*ownStream
+	now atomic.Bool
+}
+
+func (s *deaf) Write(b []byte) (int, error) {
+	if s.now.Load() {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return s.ownStream.Write(b)
+}
+
+// A peer that no longer reads the stream has ended it: nobody waits for an answer
+// until a deadline.
+func TestOwnStreamUnread(t *testing.T) {
+	t.Parallel()
+	cc, sc := newWorld(t).configs(mutual)
+	cc.Reattest, sc.Reattest = true, true
+	cn, sn := ownStreams(t, cc, sc)
+	stream := &deaf{ownStream: cn}
+	c, _, err1, err2 := handshakes(t, Client(stream, cc), Server(sn, sc))
+	require.NoError(t, errors.Join(err1, err2))
+	stream.now.Store(true)
+	_, err := c.Reattest(t.Context())
+	requireFailure(t, err, StageValidate, AlertProtocol, Local, ErrLost)
+	require.ErrorIs(t, err, ErrReattest)
 }
 
 // A Stream that cannot be opened, and what the peer gave as its reason.
