@@ -1,9 +1,11 @@
 package expatquic
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"time"
 
@@ -29,16 +31,25 @@ type Conn struct {
 // carries on as c does: it is closed when c must be, and its stream 0 is in use.
 func (c *Conn) QUIC() *quic.Conn { return c.stream.conn }
 
-// explain puts why the connection was closed in place of quic-go's error.
+// explain puts why a connection was closed in place of quic-go's error, if that was
+// not an application.
 func (c *Conn) explain(err error) error {
-	if err == nil {
-		return nil
+	if !errors.Is(err, net.ErrClosed) { // which all errors of an ended connection are
+		return err
 	}
-	if e := c.attested.Handshake(); e != nil {
-		return e
+	var app *quic.ApplicationError
+	if alert, _ := AlertOf(err); alert == expat.AlertAccepted && errors.As(err, &app) {
+		return err
 	}
-	return err
+	select { // whoever reads the exchange's stream finds the end too
+	case <-c.stream.ended:
+	case <-time.After(grace):
+	}
+	return cmp.Or(c.attested.Handshake(), err)
 }
+
+// grace is how long the reading of the exchange's stream may be held up, by a Trace.
+const grace = 200 * time.Millisecond
 
 // OpenStream opens a bidirectional stream and does not wait for the peer's leave.
 func (c *Conn) OpenStream() (*quic.Stream, error) {
@@ -79,9 +90,13 @@ func (c *Conn) AcceptUniStream(ctx context.Context) (*quic.ReceiveStream, error)
 // SendDatagram sends a datagram (RFC 9221).
 func (c *Conn) SendDatagram(b []byte) error { return c.explain(c.QUIC().SendDatagram(b)) }
 
-// ReceiveDatagram waits for a datagram.
+// ReceiveDatagram waits for a datagram. What was not read before the connection ended
+// is dropped.
 func (c *Conn) ReceiveDatagram(ctx context.Context) ([]byte, error) {
 	b, err := c.QUIC().ReceiveDatagram(ctx)
+	if err == nil && c.Context().Err() != nil {
+		b, err = nil, context.Cause(c.Context()) // quic-go still has what came before
+	}
 	return b, c.explain(err)
 }
 

@@ -56,7 +56,8 @@ func explainHandshake(err error) error {
 	return explain(err)
 }
 
-// explain puts errors of quic-go into the terms of [expat.Stream].
+// explain puts errors of quic-go into the terms of [expat.Stream]. What the peer gave
+// as its reason in words is left out of the text: it may be anything.
 func explain(err error) error {
 	var (
 		app       *quic.ApplicationError
@@ -68,11 +69,13 @@ func explain(err error) error {
 	)
 	switch {
 	case errors.As(err, &app) && app.Remote:
-		err = fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
+		err = fmt.Errorf("%w: application error %#x%.0w", io.ErrUnexpectedEOF, uint64(app.ErrorCode), err)
 		if a, ok := AlertOf(app); ok && a != expat.AlertAccepted {
 			err = &expat.PeerClosedError{Alert: a, Err: err}
 		}
-	case errors.As(err, &transport) && transport.Remote, errors.As(err, &str) && str.Remote, errors.As(err, &reset):
+	case errors.As(err, &transport) && transport.Remote:
+		err = fmt.Errorf("%w: %v%.0w", io.ErrUnexpectedEOF, transport.ErrorCode, err)
+	case errors.As(err, &str) && str.Remote, errors.As(err, &reset):
 		err = fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
 	case errors.As(err, &idle), errors.As(err, &handshake):
 		err = fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)

@@ -24,6 +24,9 @@ type stream struct {
 	conn *quic.Conn
 	str  *quic.Stream // nil before Open
 
+	once  sync.Once
+	ended chan struct{} // closed when this side has closed the connection, or knows its end
+
 	mu   sync.Mutex
 	code quic.ApplicationErrorCode // of Close
 	text string
@@ -32,7 +35,7 @@ type stream struct {
 var _ expat.Stream = (*stream)(nil)
 
 func newStream(conn *quic.Conn, dial func(context.Context) (*quic.Conn, error)) *stream {
-	return &stream{conn: conn, dial: dial, code: ErrorCodeBase}
+	return &stream{conn: conn, dial: dial, ended: make(chan struct{}), code: ErrorCodeBase}
 }
 
 // HandshakeContext dials, or on a server waits until the handshake is complete: keys
@@ -93,18 +96,19 @@ func (s *stream) closeWith(code quic.ApplicationErrorCode, text string) {
 // Close closes the connection in good order.
 func (s *stream) Close() error {
 	s.mu.Lock()
-	code, text := s.code, s.text
-	s.mu.Unlock()
-	if s.conn == nil {
-		return nil
-	}
-	return s.conn.CloseWithError(code, text)
+	defer s.mu.Unlock()
+	return s.end(s.code, s.text)
 }
 
 // CloseWithError closes the connection. The reason in words stays here.
-func (s *stream) CloseWithError(e *expat.Error) error {
-	s.closeWith(ErrorCode(e.Alert), "")
-	return s.Close()
+func (s *stream) CloseWithError(e *expat.Error) error { return s.end(ErrorCode(e.Alert), "") }
+
+func (s *stream) end(code quic.ApplicationErrorCode, text string) error {
+	s.once.Do(func() { close(s.ended) })
+	if s.conn == nil {
+		return nil
+	}
+	return s.conn.CloseWithError(code, text) // the first counts
 }
 
 func (s *stream) ConnectionState() tls.ConnectionState { return s.conn.ConnectionState().TLS }
