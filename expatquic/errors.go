@@ -50,7 +50,8 @@ const (
 // explainHandshake tells peers that do not speak expat/1 from other failures.
 func explainHandshake(err error) error {
 	var t *quic.TransportError
-	if errors.As(err, &t) && (t.ErrorCode == codeProtocolVersion || t.ErrorCode == codeNoApplicationProtocol) {
+	var version *quic.VersionNegotiationError
+	if errors.As(err, &version) || errors.As(err, &t) && (t.ErrorCode == codeProtocolVersion || t.ErrorCode == codeNoApplicationProtocol) {
 		return fmt.Errorf("%w: %w", expat.ErrNegotiation, err)
 	}
 	return explain(err)

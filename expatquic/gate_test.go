@@ -226,6 +226,13 @@ func TestNegotiation(t *testing.T) {
 	require.ErrorAs(t, err, &alert)
 	require.Equal(t, codeNoApplicationProtocol, alert.ErrorCode)
 	require.Empty(t, accepted)
+
+	// Nor do the two sides agree without a version of QUIC in common.
+	at = listen(t, second(w.configs(mutual)), &quic.Config{Versions: []quic.Version{quic.Version1}})
+	accepted = at.accept()
+	_, err = Dial(within(t), at.Addr().String(), client, &quic.Config{Versions: []quic.Version{quic.Version2}})
+	requireFailure(t, err, expat.StageTLS, expat.AlertProtocol, expat.Local, expat.ErrNegotiation)
+	require.Empty(t, accepted)
 }
 
 // X.509 validation is as strict as with TCP: of the handshake's certificate, and of
