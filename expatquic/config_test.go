@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -47,7 +48,7 @@ func TestConfigErrors(t *testing.T) {
 // from MaxIncomingStreams.
 func TestServerConfig(t *testing.T) {
 	t.Parallel()
-	for in, want := range map[int64]int64{0: 101, 1: 2, 7: 8, -1: 1} {
+	for in, want := range map[int64]int64{0: 101, 1: 2, 7: 8, -1: 1, 1<<60 - 1: 1 << 60, 1 << 60: 1 << 60, math.MaxInt64: 1 << 60} {
 		conf := &quic.Config{MaxIncomingStreams: in}
 		got, err := serverConfig(conf)
 		require.NoError(t, err)

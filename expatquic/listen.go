@@ -73,14 +73,14 @@ func serverConfig(conf *quic.Config) (*quic.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	const byDefault = 100 // as in quic.Config
+	const byDefault, most = 100, 1 << 60 // as in quic.Config
 	switch {
 	case c.MaxIncomingStreams == 0:
 		c.MaxIncomingStreams = byDefault + 1
 	case c.MaxIncomingStreams < 0:
 		c.MaxIncomingStreams = 1
 	default:
-		c.MaxIncomingStreams++
+		c.MaxIncomingStreams = min(c.MaxIncomingStreams, most-1) + 1
 	}
 	if choose := c.GetConfigForClient; choose != nil {
 		c.GetConfigForClient = func(info *quic.ClientInfo) (*quic.Config, error) {
