@@ -175,10 +175,7 @@ func TestForeignTLSConfiguration(t *testing.T) {
 	hardened, err := expat.StreamTLS(server, authenticator.Server)
 	require.NoError(t, err)
 	require.True(t, hardened.SessionTicketsDisabled)
-	bare, err := quic.ListenAddr("127.0.0.1:0", hardened, nil)
-	require.NoError(t, err)
-	defer bare.Close()
-	_, err = quic.DialAddr(within(t), bare.Addr().String(), tlsConf, nil)
+	_, err = quic.DialAddr(within(t), bare(t, hardened, nil).Addr().String(), tlsConf, nil)
 	var alert *quic.TransportError
 	require.ErrorAs(t, err, &alert)
 	require.True(t, alert.ErrorCode.IsCryptoError(), "%v", err)

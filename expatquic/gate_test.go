@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -109,14 +110,24 @@ func TestEarlyDataIsBounded(t *testing.T) {
 	require.NotNil(t, wait(t, accepted))
 }
 
+// bare is a listener of quic-go. With it end its connections, also those that linger.
+func bare(t *testing.T, tlsConf *tls.Config, conf *quic.Config) *quic.Listener {
+	t.Helper()
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	tr := &quic.Transport{Conn: pc}
+	t.Cleanup(func() { require.NoError(t, errors.Join(tr.Close(), pc.Close())) })
+	ln, err := tr.Listen(tlsConf, conf)
+	require.NoError(t, err)
+	return ln
+}
+
 // plain is a QUIC server without attestation, whose tickets allow early data.
 func plain(t *testing.T, w *world, keys [32]byte, protocol string, serve func(*quic.Conn)) *quic.Listener {
 	t.Helper()
 	tlsConf := &tls.Config{Certificates: []tls.Certificate{w.server}, NextProtos: []string{protocol}}
 	tlsConf.SetSessionTicketKeys([][32]byte{keys})
-	ln, err := quic.ListenAddr("127.0.0.1:0", tlsConf, &quic.Config{Allow0RTT: true})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = ln.Close() })
+	ln := bare(t, tlsConf, &quic.Config{Allow0RTT: true})
 	go func() {
 		for {
 			qc, err := ln.Accept(context.Background())
