@@ -1,6 +1,7 @@
 package expatquic
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -39,7 +40,8 @@ func Listen(addr string, cfg *expat.Config, conf *quic.Config) (*Listener, error
 	if err != nil {
 		return nil, err
 	}
-	s := &sockets{pc: pc, transport: &quic.Transport{Conn: pc, ConnContext: connContext}}
+	s := &sockets{pc: pc, limit: int64(cmp.Or(cfg.MaxExchanges, expat.DefaultMaxExchanges))}
+	s.transport = &quic.Transport{Conn: pc, ConnContext: s.connContext, VerifySourceAddress: s.busy}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if s.listener, err = s.transport.Listen(tlsConf, conf); err != nil {
 		_ = s.Close()
@@ -56,7 +58,7 @@ func (l *Listener) Accept() (*Conn, error) {
 	}
 	conn := nc.(*expat.Conn)
 	c := &Conn{attested: conn, stream: conn.NetConn().(*stream)}
-	c.stream.Context().Value(holderKey{}).(*holder).conn.Store(c)
+	holderOf(c.QUIC()).conn.Store(c)
 	return c, nil
 }
 
@@ -109,6 +111,9 @@ type sockets struct {
 	transport *quic.Transport
 	listener  *quic.Listener
 
+	limit      int64 // MaxExchanges
+	handshakes atomic.Int64
+
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	once   sync.Once
@@ -120,6 +125,7 @@ func (s *sockets) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	holderOf(qc).complete()
 	return newStream(qc, nil), nil
 }
 
@@ -139,11 +145,37 @@ type (
 )
 
 // holder leads from the context of a server's QUIC connection to its Conn.
-type holder struct{ conn atomic.Pointer[Conn] }
+type holder struct {
+	conn     atomic.Pointer[Conn]
+	complete func() // tells that the QUIC handshake is, or has failed
+}
 
-// connContext is called by quic-go for each new connection.
-func connContext(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
-	return expat.StreamContext(context.WithValue(ctx, holderKey{}, new(holder))), nil
+// holderOf is of a connection that sockets has accepted.
+func holderOf(qc *quic.Conn) *holder { return qc.Context().Value(holderKey{}).(*holder) }
+
+// pendingPerExchange is how many QUIC handshakes a listener has under way for each
+// exchange that it may work on: as many as it then holds connections.
+const pendingPerExchange = 16
+
+// busy tells quic-go whether clients are to prove their address before a handshake
+// begins (RFC 9000, Section 8.1.2): with a forged one each costs no more than a packet.
+func (s *sockets) busy(net.Addr) bool { return s.handshakes.Load() >= s.limit }
+
+// connContext is called by quic-go for each new connection, before its handshake.
+// Close ends the context of a handshake: what is plugged into TLS may wait for it.
+func (s *sockets) connContext(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+	if s.handshakes.Load() >= pendingPerExchange*s.limit { // there is one call at a time
+		return nil, errors.New("too many handshakes")
+	}
+	s.handshakes.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	stay := context.AfterFunc(s.ctx, cancel)
+	h := &holder{complete: sync.OnceFunc(func() {
+		stay()
+		s.handshakes.Add(-1)
+	})}
+	context.AfterFunc(ctx, h.complete)
+	return expat.StreamContext(context.WithValue(ctx, holderKey{}, h)), nil
 }
 
 // ConnContext is for the ConnContext field of an http3.Server that serves

@@ -1,0 +1,97 @@
+package expatquic
+
+import (
+	"context"
+	"crypto/tls"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/stretchr/testify/require"
+)
+
+// Close ends a QUIC handshake that our own code holds up.
+func TestCloseEndsHandshakes(t *testing.T) {
+	t.Parallel()
+	client, server := newWorld(t).configs(mutual)
+	called := make(chan struct{}, 1)
+	server.TLS.Certificates = nil
+	server.GetIdentities = func(ctx context.Context) ([]tls.Certificate, error) {
+		called <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	server.Timeout = time.Hour
+	ln, err := Listen("127.0.0.1:0", server, nil)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	dialed := make(chan error, 1)
+	go func() { _, err := Dial(ctx, ln.Addr().String(), client, nil); dialed <- err }()
+	wait(t, called)
+	closed := make(chan error, 1)
+	go func() { closed <- ln.Close() }()
+	require.NoError(t, wait(t, closed))
+	cancel()
+	require.Error(t, wait(t, dialed))
+}
+
+// A listener has clients prove their address when many handshakes are under way, and
+// begins no more than it may hold connections. Those that are over count no more.
+func TestHandshakesAreBounded(t *testing.T) {
+	t.Parallel()
+	const places = pendingPerExchange // for MaxExchanges of 1
+	client, server := newWorld(t).configs(mutual)
+	server.MaxExchanges = 1
+	entered, release := make(chan struct{}, places), make(chan struct{})
+	server.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		entered <- struct{}{}
+		<-release
+		return nil, nil
+	}
+	var mu sync.Mutex
+	var verified []bool
+	conf := fast()
+	conf.GetConfigForClient = func(info *quic.ClientInfo) (*quic.Config, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		verified = append(verified, info.AddrVerified)
+		return fast(), nil
+	}
+	at := listen(t, server, conf)
+	ctx, cancel := context.WithCancel(context.Background())
+	dialed := make(chan error, places)
+	for range places {
+		go func() {
+			c, err := Dial(ctx, at.Addr().String(), client, nil)
+			if err == nil {
+				_ = c.Close()
+			}
+			dialed <- err
+		}()
+		wait(t, entered)
+	}
+	_, err := Dial(within(t), at.Addr().String(), client, nil)
+	var refused *quic.TransportError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, quic.ConnectionRefused, refused.ErrorCode)
+	mu.Lock()
+	require.False(t, verified[0])
+	for _, v := range verified[1:] {
+		require.True(t, v)
+	}
+	mu.Unlock()
+
+	cancel()
+	for range places {
+		require.Error(t, wait(t, dialed))
+	}
+	close(release)
+	require.Eventually(t, func() bool { return at.sockets.handshakes.Load() == 0 }, 20*time.Second, 10*time.Millisecond)
+	accepted := at.accept()
+	c, err := Dial(within(t), at.Addr().String(), client, nil)
+	require.NoError(t, err)
+	defer c.Close()
+	require.NotNil(t, wait(t, accepted))
+	require.Zero(t, at.sockets.handshakes.Load())
+}
