@@ -9,6 +9,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/authenticator"
 )
 
 // ErrorCodeBase is the QUIC application error code of [expat.AlertAccepted], by
@@ -57,6 +58,9 @@ func explainHandshake(err error) error {
 	return explain(err)
 }
 
+// codeFlood is what a connection is closed with that carries more than maxEarly.
+const codeFlood = ErrorCodeBase + quic.ApplicationErrorCode(expat.AlertLimit)
+
 // explain puts errors of quic-go into the terms of [expat.Stream]. What the peer gave
 // as its reason in words is left out of the text: it may be anything.
 func explain(err error) error {
@@ -69,6 +73,8 @@ func explain(err error) error {
 		handshake *quic.HandshakeTimeoutError
 	)
 	switch {
+	case errors.As(err, &app) && !app.Remote && app.ErrorCode == codeFlood:
+		err = fmt.Errorf("%w: more than %d bytes before the exchange is done", authenticator.ErrLimit, maxEarly)
 	case errors.As(err, &app) && app.Remote:
 		err = fmt.Errorf("%w: application error %#x%.0w", io.ErrUnexpectedEOF, uint64(app.ErrorCode), err)
 		if a, ok := AlertOf(app); ok && a != expat.AlertAccepted {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -18,96 +20,184 @@ import (
 )
 
 // eager is a client whose QUIC connection the test uses before the exchange is done.
-func eager(t *testing.T, at *site, cfg *expat.Config) (*stream, <-chan error) {
+func eager(t *testing.T, at *site, cfg *expat.Config) (*quic.Conn, <-chan error) {
 	t.Helper()
 	tlsConf, err := expat.StreamTLS(cfg, authenticator.Client)
 	require.NoError(t, err)
 	qc, err := quic.DialAddr(within(t), at.Addr().String(), tlsConf, fast())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = qc.CloseWithError(0, "") })
-	s := newStream(qc, func(context.Context) (*quic.Conn, error) { return qc, nil })
+	s := newStream(nil, func(context.Context) (*quic.Conn, error) { return qc, nil })
 	done := make(chan error, 1)
 	go func() { done <- expat.Client(s, cfg).HandshakeContext(context.Background()) }()
-	return s, done
+	return qc, done
+}
+
+// early is a side whose QUIC connection the test uses while the other, which is
+// expatquic's, waits for its Verifier.
+type early struct {
+	conn    *quic.Conn
+	release func()           // lets the Verifier decide
+	done    func() error     // how its exchange ends
+	handed  func(bool) *Conn // what the other hands out, if that is to be something
+	failed  func() error     // how the other fails
+}
+
+// holdUp makes the Verifier of one side wait.
+func holdUp(t *testing.T, waits authenticator.Role, conf *quic.Config, verdict error) *early {
+	t.Helper()
+	v := &toy{entered: make(chan struct{}), release: make(chan struct{}), appraise: func() error { return verdict }}
+	e := &early{release: func() { close(v.release) }}
+	if waits == authenticator.Server {
+		client, server := newWorld(t).configs(clientAttests)
+		server.Verifier = v
+		at := listen(t, server, conf)
+		accepted := at.accept()
+		qc, done := eager(t, at, client)
+		e.conn, e.done = qc, func() error { return wait(t, done) }
+		e.failed = func() error { return wait(t, at.refused) }
+		e.handed = func(is bool) *Conn {
+			if !is {
+				require.Empty(t, accepted)
+				return nil
+			}
+			return wait(t, accepted)
+		}
+	} else {
+		client, server := newWorld(t).configs(serverAttests)
+		client.Verifier = v
+		at := listen(t, server, fast())
+		conns, done := make(chan *quic.Conn, 1), make(chan error, 1)
+		go func() {
+			nc, err := at.sockets.Accept()
+			if err != nil {
+				return
+			}
+			conns <- nc.(*stream).conn
+			done <- expat.Server(nc, server).Handshake()
+		}()
+		dialed, failed := make(chan *Conn, 1), make(chan error, 1)
+		go func() {
+			c, err := Dial(context.Background(), at.Addr().String(), client, conf)
+			if err != nil {
+				failed <- err
+				return
+			}
+			t.Cleanup(func() { _ = c.Close() })
+			dialed <- c
+		}()
+		e.conn, e.done = wait(t, conns), func() error { return wait(t, done) }
+		e.failed = func() error { return wait(t, failed) }
+		e.handed = func(is bool) *Conn {
+			if !is {
+				require.Empty(t, dialed)
+				return nil
+			}
+			return wait(t, dialed)
+		}
+	}
+	wait(t, v.entered)
+	return e
 }
 
 // What arrives before the exchange is done is held, and handed out only if it ends
 // well. A peer that is open may send before the other side is: QUIC keeps no order
-// among streams.
+// among streams. So no stream of the application, none of HTTP/3's control and QPACK
+// streams, and no datagram is read or written before, on either side.
 func TestEarlyStreamsAndDatagrams(t *testing.T) {
 	t.Parallel()
-	for name, refuse := range map[string]error{"accepted": nil, "refused": errors.New("no")} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			client, server := newWorld(t).configs(clientAttests)
-			v := &toy{entered: make(chan struct{}), release: make(chan struct{}), appraise: func() error { return refuse }}
-			server.Verifier = v
-			at := listen(t, server, fast())
-			accepted := at.accept()
-			s, done := eager(t, at, client)
-			wait(t, v.entered)
-			early, err := s.conn.OpenStreamSync(within(t))
-			require.NoError(t, err)
-			_, err = early.Write([]byte("early"))
-			require.NoError(t, err)
-			one, err := s.conn.OpenUniStream()
-			require.NoError(t, err)
-			_, err = one.Write([]byte("early"))
-			require.NoError(t, err)
-			require.NoError(t, s.conn.SendDatagram([]byte("early")))
-			select {
-			case <-accepted:
-				require.FailNow(t, "a connection was handed out that is not attested")
-			case <-time.After(200 * time.Millisecond):
-			}
-			close(v.release)
-			if refuse != nil {
-				requireFailure(t, wait(t, at.refused), expat.StageAppraise, expat.AlertAttestationRejected, expat.Local, refuse)
-				requireFailure(t, wait(t, done), expat.StageResult, expat.AlertAttestationRejected, expat.Peer, expat.ErrPeerAlert)
-				require.Empty(t, accepted)
-				_, err = early.Read(make([]byte, 1))
-				require.Error(t, err)
-				return
-			}
-			require.NoError(t, wait(t, done))
-			conn := wait(t, accepted)
-			in, err := conn.AcceptStream(within(t))
-			require.NoError(t, err)
-			require.Equal(t, early.StreamID(), in.StreamID(), "the exchange's stream is not the application's")
-			b := make([]byte, 5)
-			_, err = io.ReadFull(in, b)
-			require.NoError(t, err)
-			require.Equal(t, "early", string(b))
-			_, err = conn.AcceptUniStream(within(t))
-			require.NoError(t, err)
-			b, err = conn.ReceiveDatagram(within(t))
-			require.NoError(t, err)
-			require.Equal(t, "early", string(b))
-		})
+	for _, waits := range []authenticator.Role{authenticator.Server, authenticator.Client} {
+		for name, refuse := range map[string]error{"accepted": nil, "refused": errors.New("no")} {
+			t.Run(fmt.Sprintf("%v/%s", waits, name), func(t *testing.T) {
+				t.Parallel()
+				e := holdUp(t, waits, fast(), refuse)
+				out, err := e.conn.OpenStreamSync(within(t))
+				require.NoError(t, err)
+				_, err = out.Write([]byte("early"))
+				require.NoError(t, err)
+				one, err := e.conn.OpenUniStream()
+				require.NoError(t, err)
+				_, err = one.Write([]byte("early"))
+				require.NoError(t, err)
+				require.NoError(t, e.conn.SendDatagram([]byte("early")))
+				time.Sleep(200 * time.Millisecond) // it is there
+				e.handed(false)
+				e.release()
+				if refuse != nil {
+					requireFailure(t, e.failed(), expat.StageAppraise, expat.AlertAttestationRejected, expat.Local, refuse)
+					requireFailure(t, e.done(), expat.StageResult, expat.AlertAttestationRejected, expat.Peer, expat.ErrPeerAlert)
+					e.handed(false)
+					_, err = out.Read(make([]byte, 1))
+					require.Error(t, err)
+					return
+				}
+				require.NoError(t, e.done())
+				conn := e.handed(true)
+				in, err := conn.AcceptStream(within(t))
+				require.NoError(t, err)
+				require.Equal(t, out.StreamID(), in.StreamID(), "the exchange's stream is not the application's")
+				b := make([]byte, 5)
+				_, err = io.ReadFull(in, b)
+				require.NoError(t, err)
+				require.Equal(t, "early", string(b))
+				_, err = conn.AcceptUniStream(within(t))
+				require.NoError(t, err)
+				b, err = conn.ReceiveDatagram(within(t))
+				require.NoError(t, err)
+				require.Equal(t, "early", string(b))
+			})
+		}
 	}
 }
 
 // What a peer sends early is bounded by the flow control window.
 func TestEarlyDataIsBounded(t *testing.T) {
 	t.Parallel()
-	client, server := newWorld(t).configs(clientAttests)
-	v := &toy{entered: make(chan struct{}), release: make(chan struct{})}
-	server.Verifier = v
-	conf := fast()
-	conf.InitialConnectionReceiveWindow = 64 << 10
-	at := listen(t, server, conf)
-	accepted := at.accept()
-	s, done := eager(t, at, client)
-	wait(t, v.entered)
-	early, err := s.conn.OpenStreamSync(within(t))
-	require.NoError(t, err)
-	require.NoError(t, early.SetWriteDeadline(time.Now().Add(500*time.Millisecond)))
-	n, err := early.Write(make([]byte, 1<<20))
-	require.Error(t, err)
-	require.LessOrEqual(t, n, 64<<10+4<<10)
-	close(v.release)
-	require.NoError(t, wait(t, done))
-	require.NotNil(t, wait(t, accepted))
+	for _, waits := range []authenticator.Role{authenticator.Server, authenticator.Client} {
+		t.Run(waits.String(), func(t *testing.T) {
+			t.Parallel()
+			conf := fast()
+			conf.InitialConnectionReceiveWindow = 64 << 10
+			e := holdUp(t, waits, conf, nil)
+			out, err := e.conn.OpenStreamSync(within(t))
+			require.NoError(t, err)
+			require.NoError(t, out.SetWriteDeadline(time.Now().Add(500*time.Millisecond)))
+			n, err := out.Write(make([]byte, 1<<20))
+			require.Error(t, err)
+			require.LessOrEqual(t, n, 64<<10+4<<10)
+			e.release()
+			require.NoError(t, e.done())
+			require.NotNil(t, e.handed(true))
+		})
+	}
+}
+
+// A peer that resets a stream has its window back, while quic-go keeps the data until
+// somebody accepts the stream. What it may send in all is bounded too.
+func TestEarlyFlood(t *testing.T) {
+	t.Parallel()
+	for _, waits := range []authenticator.Role{authenticator.Server, authenticator.Client} {
+		t.Run(waits.String(), func(t *testing.T) {
+			t.Parallel()
+			e := holdUp(t, waits, fast(), nil)
+			for {
+				out, err := e.conn.OpenUniStreamSync(within(t))
+				if err != nil {
+					break
+				}
+				require.NoError(t, out.SetWriteDeadline(time.Now().Add(5*time.Second)))
+				_, err = out.Write(make([]byte, 512<<10))
+				require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
+				time.Sleep(5 * time.Millisecond) // the reset drops what has not left
+				out.CancelWrite(1)
+			}
+			requireClosed(t, e.conn, true, expat.AlertLimit)
+			e.release()
+			requireFailure(t, e.failed(), expat.StageResult, expat.AlertLimit, expat.Local, authenticator.ErrLimit)
+			require.Error(t, e.done())
+			e.handed(false)
+		})
+	}
 }
 
 // bare is a listener of quic-go. With it end its connections, also those that linger.

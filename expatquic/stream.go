@@ -55,7 +55,32 @@ func (s *stream) HandshakeContext(ctx context.Context) (err error) {
 	if s.conn.ConnectionState().Used0RTT {
 		return fmt.Errorf("%w: the connection has early data", expat.ErrNegotiation)
 	}
+	go s.watch(ctx)
 	return nil
+}
+
+// maxEarly is how many bytes a peer may send before the exchange is done, in all: far
+// more than the exchange and what a peer that is open sends until we are. The windows
+// do not bound it: a peer that resets a stream has its window back, while quic-go
+// keeps the data of a stream that nobody has accepted yet.
+const maxEarly = 4 << 20
+
+// watch ends a connection whose peer sends too much before ctx, which is that of the
+// exchange, has ended.
+func (s *stream) watch(ctx context.Context) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if s.conn.ConnectionStats().BytesReceived > maxEarly {
+				_ = s.end(codeFlood, "")
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Open opens the stream. The peer sees it with our first frame.
