@@ -3,7 +3,6 @@ package expatquic
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"testing"
@@ -164,10 +163,10 @@ func TestExpiry(t *testing.T) {
 			require.Equal(t, expat.AlertAttestationRequired, alert)
 			for _, conn := range []*Conn{c, s} {
 				wait(t, conn.Context().Done())
-				require.Eventually(t, func() bool {
-					_, err := conn.OpenStream()
-					return errors.Is(err, expat.ErrExpired) || errors.Is(err, expat.ErrPeerAlert)
-				}, 5*time.Second, time.Millisecond)
+				var e *expat.Error
+				_, err = conn.OpenStream()
+				require.ErrorAs(t, err, &e)
+				require.Equal(t, expat.AlertAttestationRequired, e.Alert)
 			}
 		})
 	}

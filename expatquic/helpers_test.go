@@ -8,6 +8,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,10 +27,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const toyMediaType = "application/vnd.expat-go.toy"
 
-// toy is an Attester and Verifier whose evidence is the binding itself, without a
-// signature: it shows what the connection does, not what a TEE does.
+// toy is an Attester and Verifier whose evidence is the binding itself and whether its
+// side has turned bad, without a signature: it shows what the connection does, not
+// what a TEE does.
 type toy struct {
-	appraise func() error // nil: all is good
+	bad      atomic.Bool           // of an Attester
+	attest   func(context.Context) // called by an Attester first
+	appraise func() error          // nil: all is good
 	lifetime time.Duration
 	entered  chan struct{} // told of each appraisal, which then waits for release
 	release  chan struct{}
@@ -36,9 +41,18 @@ type toy struct {
 
 func (t *toy) MediaTypes() []string { return []string{toyMediaType} }
 
-func (t *toy) Attest(_ context.Context, b attestation.Binding, accept []string) (*cmw.Message, error) {
-	return cmw.NewRecord(accept[0], append(append([]byte{}, b.Binder()...), b.KeyHash()...), cmw.Evidence)
+func (t *toy) Attest(ctx context.Context, b attestation.Binding, accept []string) (*cmw.Message, error) {
+	if t.attest != nil {
+		t.attest(ctx)
+	}
+	state := byte(0)
+	if t.bad.Load() {
+		state = 1
+	}
+	return cmw.NewRecord(accept[0], slices.Concat(b.Binder(), b.KeyHash(), []byte{state}), cmw.Evidence)
 }
+
+var errBadState = errors.New("the device has turned bad")
 
 func (t *toy) Appraise(ctx context.Context, b attestation.Binding, m *cmw.Message) (*attestation.Result, error) {
 	if t.entered != nil {
@@ -50,8 +64,11 @@ func (t *toy) Appraise(ctx context.Context, b attestation.Binding, m *cmw.Messag
 		}
 	}
 	v, n := m.Value(), len(b.Binder())
-	if len(v) != 2*n || !b.MatchBinder(v[:n]) || !b.MatchKeyHash(v[n:]) {
+	if len(v) != 2*n+1 || !b.MatchBinder(v[:n]) || !b.MatchKeyHash(v[n:2*n]) {
 		return nil, attestation.Reject(errors.New("binding differs"))
+	}
+	if v[2*n] != 0 {
+		return nil, attestation.Reject(errBadState)
 	}
 	if t.appraise != nil {
 		if err := t.appraise(); err != nil {
