@@ -96,6 +96,7 @@ func (s *stream) Open(ctx context.Context) (err error) {
 	if id := s.str.StreamID(); id != exchangeStream {
 		return fmt.Errorf("%w: the exchange's stream has number %d", expat.ErrProtocol, id)
 	}
+	s.str.SetPriority(0, false) // ahead of what the application sends
 	return nil
 }
 

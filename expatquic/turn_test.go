@@ -3,6 +3,7 @@ package expatquic
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -204,5 +205,30 @@ func TestUnreadData(t *testing.T) {
 		alert, ok := AlertOf(wait(t, written))
 		require.True(t, ok)
 		require.Equal(t, expat.AlertTimeout, alert)
+	}
+}
+
+// Re-attestation goes ahead of all that an application sends, however urgent.
+func TestUrgentTraffic(t *testing.T) {
+	t.Parallel()
+	c, s := renewable(t)
+	for range 4 {
+		out, err := s.OpenStreamSync(within(t))
+		require.NoError(t, err)
+		out.SetPriority(0, false)
+		go func() {
+			for b := make([]byte, 8<<20); err == nil; _, err = out.Write(b) {
+			}
+		}()
+		go func() {
+			if in, err := c.AcceptStream(context.Background()); err == nil {
+				_, _ = io.Copy(io.Discard, in)
+			}
+		}()
+	}
+	require.Eventually(t, func() bool { return c.QUIC().ConnectionStats().BytesReceived > 4<<20 }, 20*time.Second, 10*time.Millisecond)
+	for range 3 {
+		_, err := c.Reattest(within(t))
+		require.NoError(t, err)
 	}
 }
