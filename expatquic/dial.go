@@ -2,7 +2,6 @@ package expatquic
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 
@@ -76,9 +75,5 @@ func without0RTT(conf *quic.Config) (*quic.Config, error) {
 }
 
 func configError(err error) error {
-	var e *expat.Error
-	if errors.As(err, &e) {
-		return err
-	}
 	return &expat.Error{Stage: expat.StageConfig, Alert: expat.AlertInternal, Side: expat.Local, Err: err}
 }

@@ -5,13 +5,16 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/authenticator"
 )
 
 // methods are those that fail once a connection has ended.
@@ -168,4 +171,49 @@ func TestWordsOfPeer(t *testing.T) {
 	require.NotContains(t, err.Error(), "admin")
 	var app *quic.ApplicationError
 	require.ErrorAs(t, err, &app)
+}
+
+// A connection that is idle for too long is lost, and says so.
+func TestIdleConnection(t *testing.T) {
+	t.Parallel()
+	client, server := newWorld(t).configs(mutual)
+	conf := &quic.Config{MaxIdleTimeout: 500 * time.Millisecond}
+	at := listen(t, server, conf)
+	accepted := at.accept()
+	c, err := Dial(within(t), at.Addr().String(), client, conf)
+	require.NoError(t, err)
+	for _, conn := range []*Conn{c, wait(t, accepted)} {
+		_, err := conn.AcceptStream(within(t))
+		requireFailure(t, err, expat.StageStream, expat.AlertTimeout, expat.Local, os.ErrDeadlineExceeded)
+		require.True(t, err.(net.Error).Timeout())
+	}
+}
+
+// The errors of quic-go in the terms of a Stream.
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ err, want error }{
+		"closed":          {&quic.ApplicationError{Remote: true, ErrorCode: 0x100, ErrorMessage: "words"}, io.ErrUnexpectedEOF},
+		"closed well":     {&quic.ApplicationError{Remote: true, ErrorCode: ErrorCodeBase, ErrorMessage: "words"}, io.ErrUnexpectedEOF},
+		"closed by us":    {&quic.ApplicationError{ErrorCode: 7}, net.ErrClosed},
+		"transport":       {&quic.TransportError{Remote: true, ErrorCode: quic.InternalError, ErrorMessage: "words"}, io.ErrUnexpectedEOF},
+		"our transport":   {&quic.TransportError{ErrorCode: quic.InternalError, ErrorMessage: "ours"}, net.ErrClosed},
+		"stream reset":    {&quic.StreamError{Remote: true}, io.ErrUnexpectedEOF},
+		"stateless reset": {&quic.StatelessResetError{}, io.ErrUnexpectedEOF},
+		"idle":            {&quic.IdleTimeoutError{}, os.ErrDeadlineExceeded},
+		"handshake":       {&quic.HandshakeTimeoutError{}, os.ErrDeadlineExceeded},
+		"too much early":  {&quic.ApplicationError{ErrorCode: ErrorCode(expat.AlertLimit)}, authenticator.ErrLimit},
+		"other":           {io.EOF, io.EOF},
+	} {
+		err := explain(c.err)
+		require.ErrorIs(t, err, c.want, name)
+		require.NotContains(t, err.Error(), "words", name)
+		var closed *expat.PeerClosedError
+		require.False(t, errors.As(err, &closed), name)
+	}
+	var closed *expat.PeerClosedError
+	require.ErrorAs(t, explain(&quic.ApplicationError{Remote: true, ErrorCode: ErrorCode(expat.AlertRefused), ErrorMessage: "words"}), &closed)
+	require.Equal(t, expat.AlertRefused, closed.Alert)
+	require.NotContains(t, closed.Error(), "words")
+	require.NoError(t, explain(nil))
 }

@@ -76,12 +76,14 @@ func explain(err error) error {
 	case errors.As(err, &app) && !app.Remote && app.ErrorCode == codeFlood:
 		err = fmt.Errorf("%w: more than %d bytes before the exchange is done", authenticator.ErrLimit, maxEarly)
 	case errors.As(err, &app) && app.Remote:
-		err = fmt.Errorf("%w: application error %#x%.0w", io.ErrUnexpectedEOF, uint64(app.ErrorCode), err)
+		wordless := &quic.ApplicationError{Remote: true, ErrorCode: app.ErrorCode}
+		err = fmt.Errorf("%w: %v%.0w", io.ErrUnexpectedEOF, wordless, err)
 		if a, ok := AlertOf(app); ok && a != expat.AlertAccepted {
 			err = &expat.PeerClosedError{Alert: a, Err: err}
 		}
 	case errors.As(err, &transport) && transport.Remote:
-		err = fmt.Errorf("%w: %v%.0w", io.ErrUnexpectedEOF, transport.ErrorCode, err)
+		wordless := &quic.TransportError{Remote: true, ErrorCode: transport.ErrorCode, FrameType: transport.FrameType}
+		err = fmt.Errorf("%w: %v%.0w", io.ErrUnexpectedEOF, wordless, err)
 	case errors.As(err, &str) && str.Remote, errors.As(err, &reset):
 		err = fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
 	case errors.As(err, &idle), errors.As(err, &handshake):

@@ -87,22 +87,16 @@ func serverConfig(conf *quic.Config) (*quic.Config, error) {
 	if choose := c.GetConfigForClient; choose != nil {
 		c.GetConfigForClient = func(info *quic.ClientInfo) (*quic.Config, error) {
 			chosen, err := choose(info)
-			if err != nil || chosen == nil {
-				return nil, errors.Join(err, noConfig(chosen))
+			if err == nil && chosen == nil {
+				err = errors.New("GetConfigForClient returned no configuration") // quic-go would take its defaults
+			}
+			if err != nil {
+				return nil, err
 			}
 			return serverConfig(chosen)
 		}
 	}
 	return c, nil
-}
-
-// noConfig is the error of a callback that chose none: quic-go would have it mean
-// its defaults.
-func noConfig(chosen *quic.Config) error {
-	if chosen == nil {
-		return errors.New("GetConfigForClient returned no configuration")
-	}
-	return nil
 }
 
 // sockets is a net.Listener of connections whose QUIC handshake is complete.
