@@ -128,12 +128,16 @@ func TestServedConfiguration(t *testing.T) {
 			t.Parallel()
 			client, server := w.configs(mutual)
 			change(server.TLS)
+			asked := [2]int{1, 1}
 			if name == "GetIdentities" {
-				server.GetIdentities = func(context.Context) ([]tls.Certificate, error) { return []tls.Certificate{w.server}, nil }
+				asked = [2]int{}
+				server.GetIdentities = func(context.Context) ([]tls.Certificate, error) { asked[0]++; return []tls.Certificate{w.server}, nil }
 				client.TLS.Certificates = nil
-				client.GetIdentities = func(context.Context) ([]tls.Certificate, error) { return []tls.Certificate{w.client}, nil }
+				client.GetIdentities = func(context.Context) ([]tls.Certificate, error) { asked[1]++; return []tls.Certificate{w.client}, nil }
+				server.TLS.ClientAuth, server.RequireSameLeaf = tls.RequireAnyClientCert, true
 			}
 			c, s := connect(t, client, server)
+			require.Equal(t, [2]int{1, 1}, asked, "one list serves the handshake and the exchange")
 			require.NotNil(t, c.Peer())
 			require.NotNil(t, s.Peer())
 			require.Equal(t, w.server.Leaf.Raw, c.PeerCertificates()[0].Raw)
