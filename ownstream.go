@@ -21,16 +21,17 @@ import (
 // the application, and none of the application's leaves, before HandshakeContext
 // of the Conn has returned nil.
 type Stream interface {
-	// Of a net.Conn, Read, Write, SetReadDeadline and the addresses are used. An
-	// error of Read wraps io.ErrUnexpectedEOF if the peer has ended the connection,
-	// and is a [*PeerClosedError] if it said why.
+	// Of a net.Conn, Read, Write, SetDeadline, SetReadDeadline and the addresses are
+	// used. An error of Read or Write wraps io.ErrUnexpectedEOF if the peer has ended
+	// the connection, and is a [*PeerClosedError] if it said why.
 	net.Conn
 
 	// Context is the one under which a server's TLS handshake ran; see
 	// [StreamContext].
 	Context() context.Context
 
-	// HandshakeContext completes the TLS handshake.
+	// HandshakeContext completes the TLS handshake. Its ctx, and that of Open, ends
+	// when the exchange is done, or has failed.
 	HandshakeContext(ctx context.Context) error
 	// ConnectionState describes the TLS connection.
 	ConnectionState() tls.ConnectionState

@@ -19,7 +19,8 @@ import (
 // all its streams and datagrams are those of an attested peer. When a verdict runs
 // out or a peer that is asked anew is refused it is closed: methods then return the
 // [*expat.Error], and streams a [quic.ApplicationError] with the code of the alert
-// ([AlertOf]).
+// ([AlertOf]). One that an application has closed, or a side in good order, has that
+// error everywhere.
 //
 // Its methods are safe for concurrent use.
 type Conn struct {
@@ -28,7 +29,8 @@ type Conn struct {
 }
 
 // QUIC is the connection itself, for code that takes nothing else, as http3 does. It
-// carries on as c does: it is closed when c must be, and its stream 0 is in use.
+// carries on as c does: it is closed when c must be, and its stream 0 is in use. Its
+// ReceiveDatagram delivers what was queued even then.
 func (c *Conn) QUIC() *quic.Conn { return c.stream.conn }
 
 // explain puts why a connection was closed in place of quic-go's error, if that was
@@ -130,7 +132,8 @@ func (c *Conn) Reattest(ctx context.Context) (*attestation.Result, error) {
 	return c.attested.Reattest(ctx)
 }
 
-// Close closes the connection in good order, with [ErrorCodeBase].
+// Close closes the connection in good order, with [ErrorCodeBase]. What was written to
+// streams and has not arrived is lost.
 func (c *Conn) Close() error { return c.attested.Close() }
 
 // CloseWithError closes the connection with a code and a text of the application.

@@ -2,8 +2,8 @@
 // first bidirectional stream of a connection, which is set apart for it; [Dial] and
 // [Listener.Accept] return connections on which it is done. No stream and no
 // datagram is handed out before: what a peer sends early stays unread in quic-go,
-// within the flow control windows of the [quic.Config], and is thrown away with a
-// connection that fails.
+// within the flow control windows of the [quic.Config] and 4 MiB in all, and is thrown
+// away with a connection that fails.
 //
 //	ln, err := expatquic.Listen(":443", &expat.Config{TLS: serverTLS, Attester: attester}, nil)
 //	conn, err := expatquic.Dial(ctx, "server.example:443", &expat.Config{TLS: clientTLS, Verifier: verifier}, nil)

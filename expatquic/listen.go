@@ -22,8 +22,10 @@ type Listener struct {
 
 // Listen listens on addr, a UDP address. A nil quic.Config has quic-go's defaults;
 // the exchange's stream does not count towards MaxIncomingStreams. The limits of
-// [expat.NewListener] hold; it is told of connections that fail before the QUIC
-// handshake is complete neither in Refused nor otherwise: quic-go drops them.
+// [expat.NewListener] hold, also for QUIC handshakes under way: above MaxExchanges
+// clients prove their address by a Retry, above 16 times as many they are refused.
+// Nobody is told of connections that fail before the QUIC handshake is complete, in
+// Refused or otherwise: quic-go drops them.
 func Listen(addr string, cfg *expat.Config, conf *quic.Config) (*Listener, error) {
 	tlsConf, err := expat.StreamTLS(cfg, authenticator.Server)
 	if err != nil {
@@ -65,7 +67,8 @@ func (l *Listener) Accept() (*Conn, error) {
 // Addr is the address of the socket.
 func (l *Listener) Addr() net.Addr { return l.sockets.Addr() }
 
-// Close closes the socket and with it all connections that were accepted on it.
+// Close closes the socket and with it all connections that were accepted on it. Their
+// peers are not told.
 func (l *Listener) Close() error { return l.attested.Close() }
 
 // serverConfig is the configuration of a server: no early data, and one stream more
