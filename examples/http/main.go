@@ -32,7 +32,7 @@ func main() {
 	keys := expathttp.Require(answer("the keys"), runs("payroll"))
 	keys.Denied = func(r *http.Request, reason error) { fmt.Println("  the server logs:", reason) }
 	mux.Handle("/keys", keys)
-	srv := must(expathttp.NewServer(&http.Server{Handler: mux}, vault))
+	srv := must(expathttp.NewServer(&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}, vault))
 	ln := must(net.Listen("tcp", "127.0.0.1:0"))
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"os"
 	"path/filepath"
@@ -39,11 +40,14 @@ func main() {
 	for _, program := range []string{"trainer 1.0", "trainer 0.9 with a debugger"} {
 		key, err := fetchKey(broker, vendor, program)
 		var refused *expat.Error
-		if errors.As(err, &refused) {
+		switch {
+		case errors.As(err, &refused):
 			fmt.Printf("%s: no key: the broker says %q\n", program, refused.Alert)
-			continue
+		case err != nil:
+			log.Fatal(err)
+		default:
+			fmt.Printf("%s: has a key of %d bytes\n", program, len(key))
 		}
-		fmt.Printf("%s: has a key of %d bytes\n", program, len(key))
 	}
 }
 

@@ -41,6 +41,7 @@ func main() {
 			fmt.Printf("%s: no connection: the %v says %q\n", c.name, refused.Side, refused.Alert)
 			continue
 		}
+		must(0, err)
 		fmt.Printf("%s: the ledger is %v and says %q\n", c.name, conn.Peer().Tier(), must(io.ReadAll(conn)))
 		conn.Close()
 	}

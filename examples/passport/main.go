@@ -79,7 +79,7 @@ func startServer(c *expat.Config) (addr string) {
 	ln := expat.NewListener(must(net.Listen("tcp", "127.0.0.1:0")), c)
 	go func() {
 		for conn, err := ln.Accept(); err == nil; conn, err = ln.Accept() {
-			defer conn.Close()
+			conn.Close()
 		}
 	}()
 	return ln.Addr().String()

@@ -2,7 +2,7 @@
 // protects nothing. Every peer must attest before HTTP/3 has the connection;
 // setup.go has what a deployment has already.
 //
-//	go run .
+//	go run -C examples/quic .
 package main
 
 import (
