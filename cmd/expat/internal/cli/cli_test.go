@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/attacktest"
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmd/expat/internal/demo"
 	"github.com/expat-go/expat/cmd/expat/internal/state"
@@ -213,14 +215,36 @@ func TestExplain(t *testing.T) {
 		{"expired for the peer while asked", &expat.Error{Stage: expat.StageResult, Alert: expat.AlertAttestationRequired, Side: expat.Peer, Err: expat.ErrReattest}, exitRefused, "connect again, or have"},
 		{"no renewals", local(expat.StageHello, expat.AlertAttestationRequired, expat.ErrNoReattest), exitRefused, "start the peer with --reattest"},
 		{"peer is lost", byPeer(expat.AlertInternal), exitNetwork, "the peer's log says why"},
-		{"other", errBroken, exitNetwork, "expat: broken pipe of the test; if it happens again"},
+		{"peer of another kind", local(expat.StageHello, expat.AlertMalformed, errBroken), exitNetwork, "; if it happens again, run both sides with the same version of expat"},
+		{"file", &fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}, exitUsage, "expat: open x: permission denied; check the name of the file, and who may read and write there"},
+		{"attack on another server", fmt.Errorf("%w: no", attacktest.ErrHonest), exitNetwork, "; is --state the directory of this server, and does it judge simulated TEEs?"},
 	}
+	text, code := explain(errBroken)
+	require.Equal(t, exitNetwork, code)
+	require.Equal(t, "expat: broken pipe of the test", text, "no advice is better than a wrong one")
+	text, _ = explain(check(verifier.Check(strings.Repeat("x\n", 1<<15))))
+	require.Less(t, len(text), 2*maxReason, "a peer does not fill the terminal")
+	require.Contains(t, text, "...; it is not what the reference values name")
 	for _, test := range tests {
 		text, code := explain(test.err)
 		require.Equal(t, test.code, code, test.name)
 		require.Contains(t, text, test.want, test.name)
 		require.NotContains(t, text, "\n", test.name)
 	}
+}
+
+// What a peer says of itself reaches a terminal in JSON too: as what it is, and never
+// as a command to the terminal.
+func TestWriteJSON(t *testing.T) {
+	t.Parallel()
+	evil := "\x1b[2J\x7f\u009b2J\u202e\u2028\U000e0001 <é>\n"
+	var out bytes.Buffer
+	require.NoError(t, writeJSON(&out, map[string]string{evil: evil}))
+	require.Equal(t, "{\n  "+`"\u001b[2J\u007f\u009b2J\u202e\u2028\udb40\udc01 <é>\n": "\u001b[2J\u007f\u009b2J\u202e\u2028\udb40\udc01 <é>\n"`+"\n}\n", out.String())
+	var back map[string]string
+	require.NoError(t, json.Unmarshal(out.Bytes(), &back))
+	require.Equal(t, map[string]string{evil: evil}, back)
+	require.Error(t, writeJSON(&out, func() {}))
 }
 
 // The flag knows every lie that there is.

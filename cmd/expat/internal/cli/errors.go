@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/attacktest"
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/authenticator"
 	"github.com/expat-go/expat/cmd/expat/internal/demo"
@@ -66,12 +69,29 @@ func explain(err error) (string, int) {
 		if refusal(e) {
 			verb, code = "refused", exitRefused
 		}
-		text = fmt.Sprintf("%s at step %q: %v; %s", verb, e.Stage, e.Err, advice(e))
+		text = fmt.Sprintf("%s at step %q: %s; %s", verb, e.Stage, reason(e.Err), cmp.Or(advice(e), sameVersion))
 	default:
-		text = fmt.Sprintf("%v; %s", err, advice(err))
+		if isAs[*fs.PathError](err) {
+			code = exitUsage
+		}
+		text = reason(err)
+		if what := advice(err); what != "" {
+			text += "; " + what
+		}
 	}
 	return "expat: " + show.Line(strings.Join(strings.Fields(text), " "), 0), code
 }
+
+// maxReason is how much of a reason is told, in characters: a peer has a say in it.
+const maxReason = 2000
+
+// reason is an error in one line.
+func reason(err error) string {
+	return show.Line(strings.Join(strings.Fields(err.Error()), " "), maxReason)
+}
+
+// sameVersion is for a peer that cannot be understood.
+const sameVersion = "if it happens again, run both sides with the same version of expat"
 
 // refusal tells a proof that was not good, ours or the peer's, from trouble on the
 // way to it, such as a certificate that is not good in the TLS handshake.
@@ -92,14 +112,14 @@ func refusal(e *expat.Error) bool {
 	return false
 }
 
-// advice says what to do about an error; the first row that fits counts.
+// advice says what to do about an error, or nothing; the first row that fits counts.
 func advice(err error) string {
 	for _, row := range advices {
 		if row.fits(err) {
 			return row.do
 		}
 	}
-	return "if it happens again, run both sides with the same version of expat"
+	return ""
 }
 
 // outlived is for a connection that lasts longer than a verdict on it.
@@ -172,6 +192,8 @@ var advices = []struct {
 	{is(context.Canceled), "the command was interrupted"},
 	{is(expat.ErrClosed), "the peer's log says why"},
 	{is(expat.ErrConfig), "check the flags"},
+	{is(attacktest.ErrHonest), "is --state the directory of this server, and does it judge simulated TEEs?"},
+	{isAs[*fs.PathError], "check the name of the file, and who may read and write there"},
 }
 
 func is(target error) func(error) bool {

@@ -142,9 +142,9 @@ func (s *server) refused(remote net.Addr, err error) {
 func why(err error) []any {
 	var e *expat.Error
 	if errors.As(err, &e) {
-		return []any{"step", string(e.Stage), "side", string(e.Side), "alert", e.Alert.String(), "reason", e.Err.Error()}
+		return []any{"step", string(e.Stage), "side", string(e.Side), "alert", e.Alert.String(), "reason", reason(e.Err)}
 	}
-	return []any{"reason", err.Error()}
+	return []any{"reason", reason(err)}
 }
 
 // renewed logs that a client was asked anew. Where that was not to its credit the end
