@@ -17,6 +17,7 @@ import (
 	"github.com/expat-go/expat"
 	"github.com/expat-go/expat/attacktest"
 	"github.com/expat-go/expat/attacktest/simparty"
+	"github.com/expat-go/expat/cmd/expat/internal/show"
 	"github.com/expat-go/expat/cmd/expat/internal/state"
 	"github.com/expat-go/expat/evidence/simulated"
 	"github.com/expat-go/expat/verifier"
@@ -24,6 +25,9 @@ import (
 
 // ErrAccepted: an attack was not refused.
 var ErrAccepted = errors.New("the endpoint did not refuse every attack")
+
+// ErrGone: after the attacks the endpoint, or the client, served honest peers no more.
+var ErrGone = errors.New("the endpoint did not survive the attacks")
 
 // ErrAddress: the address is not one to be attacked.
 var ErrAddress = errors.New("address")
@@ -45,8 +49,9 @@ type Report struct {
 	all           []attacktest.Outcome
 }
 
-// Run attacks. Its error means that the attacks mean nothing; whether they were
-// refused is for [Report.Check].
+// Run attacks. Its error means that the attacks mean nothing, or were the end of the
+// endpoint ([ErrGone]), or of ctx; there is a Report with it if any was tried. Whether
+// they were refused is for [Report.Check].
 func Run(ctx context.Context, o Options) (*Report, error) {
 	addr, err := resolve(ctx, o.Address, o.BeyondLoopback)
 	if err != nil {
@@ -57,19 +62,27 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	outcomes, err := attacktest.Run(ctx, t, o.Options)
-	if err != nil {
+	if outcomes == nil {
 		return nil, err
 	}
+	if errors.Is(err, attacktest.ErrHonest) {
+		err = fmt.Errorf("%w: %w", ErrGone, err)
+	}
 	r := &Report{Address: o.Address, all: outcomes, Attacks: []attacktest.Outcome{}, NotApplicable: []attacktest.Outcome{}}
-	for _, out := range outcomes {
+	for i := range outcomes {
+		out := &outcomes[i]
+		out.Note, out.Alert = show.Line(out.Note, maxNote), show.Line(out.Alert, maxNote) // the endpoint has a say in them
 		if out.Outcome == attacktest.NotApplicable {
-			r.NotApplicable = append(r.NotApplicable, out)
+			r.NotApplicable = append(r.NotApplicable, *out)
 		} else {
-			r.Attacks = append(r.Attacks, out)
+			r.Attacks = append(r.Attacks, *out)
 		}
 	}
-	return r, nil
+	return r, err
 }
+
+// maxNote is how much of a note is told, in characters.
+const maxNote = 500
 
 // WriteText prints the report for a person.
 func (r *Report) WriteText(w io.Writer) error { return attacktest.WriteTable(w, r.all) }

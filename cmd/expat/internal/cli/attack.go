@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -11,9 +13,6 @@ import (
 	"github.com/expat-go/expat/attacktest"
 	"github.com/expat-go/expat/cmd/expat/internal/attack"
 )
-
-// errAccepted makes the exit code 1.
-var errAccepted = attack.ErrAccepted
 
 func newAttack() *cobra.Command {
 	var o attack.Options
@@ -46,18 +45,14 @@ Attacks, for --only:
 		if errors.Is(err, attack.ErrAddress) || errors.Is(err, attacktest.ErrTarget) {
 			return usage(cmd, err)
 		}
-		if err != nil {
+		if report == nil {
 			return err
 		}
+		write := report.WriteText
 		if asJSON {
-			err = writeJSON(cmd.OutOrStdout(), report)
-		} else {
-			err = report.WriteText(cmd.OutOrStdout())
+			write = func(w io.Writer) error { return writeJSON(w, report) }
 		}
-		if err != nil {
-			return err
-		}
-		return report.Check()
+		return cmp.Or(write(cmd.OutOrStdout()), err, report.Check())
 	})
 	flags := cmd.Flags()
 	flags.StringVar(&o.State, "state", "", "`DIR` of the endpoint's test keys, roots and reference values (required)")

@@ -19,6 +19,7 @@ import (
 	"github.com/expat-go/expat/attacktest"
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/authenticator"
+	"github.com/expat-go/expat/cmd/expat/internal/attack"
 	"github.com/expat-go/expat/cmd/expat/internal/demo"
 	"github.com/expat-go/expat/cmd/expat/internal/inspect"
 	"github.com/expat-go/expat/cmd/expat/internal/platform"
@@ -62,7 +63,7 @@ func explain(err error) (string, int) {
 		text = err.Error()
 	case errors.Is(err, platform.ErrDevice), errors.Is(err, platform.ErrEnroll):
 		text = err.Error()
-	case errors.Is(err, demo.ErrNotAsExpected), errors.Is(err, errVectors), errors.Is(err, errAccepted), errors.Is(err, errPolicyRefuses):
+	case errors.Is(err, demo.ErrNotAsExpected), errors.Is(err, errVectors), errors.Is(err, attack.ErrAccepted), errors.Is(err, attack.ErrGone), errors.Is(err, errPolicyRefuses):
 		text, code = err.Error(), exitRefused
 	case errors.As(err, &e):
 		verb := "failed"
