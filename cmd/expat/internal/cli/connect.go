@@ -27,10 +27,11 @@ type connectFlags struct {
 	message  string
 	timeout  time.Duration
 	duration time.Duration
+	idle     time.Duration // see [talking]
 }
 
 func newConnect() *cobra.Command {
-	var f connectFlags
+	f := connectFlags{idle: idle}
 	cmd := &cobra.Command{
 		Use:   "connect ADDR --state DIR [--attester PLATFORM] [--message TEXT]",
 		Short: "Connect to expat serve, judge it, and send something",
@@ -195,7 +196,7 @@ func (v *visit) set(err error) {
 // talk sends input and writes what comes back, until both ends are done.
 func (f *connectFlags) talk(ctx context.Context, nc *expat.Conn, input io.Reader, output io.Writer) error {
 	defer context.AfterFunc(ctx, func() { _ = nc.Close() })()
-	conn := &talking{Conn: lifetime.Conn{Conn: nc}}
+	conn := &talking{Conn: lifetime.Conn{Conn: nc}, idle: f.idle}
 	open, over := context.WithCancel(ctx)
 	defer over()
 	sent := make(chan error, 1)
@@ -246,19 +247,20 @@ func (f *connectFlags) feed(ctx context.Context, conn io.Writer, input io.Reader
 // everything.
 type talking struct {
 	lifetime.Conn
+	idle  time.Duration
 	ended atomic.Bool
 }
 
 func (c *talking) CloseWrite() error {
 	err := c.Conn.CloseWrite()
 	c.ended.Store(true)
-	return errors.Join(err, c.SetReadDeadline(time.Now().Add(idle)))
+	return errors.Join(err, c.SetReadDeadline(time.Now().Add(c.idle)))
 }
 
 func (c *talking) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err == nil && c.ended.Load() {
-		err = c.SetReadDeadline(time.Now().Add(idle))
+		err = c.SetReadDeadline(time.Now().Add(c.idle))
 	}
 	return n, err
 }

@@ -187,6 +187,7 @@ var advices = []struct {
 	{isAs[x509.HostnameError], "connect by a name that is in the server's certificate, or add it there with --name"},
 	{isAs[*tls.CertificateVerificationError], "the server's certificate is not good for this address and --state"},
 	{is(syscall.ECONNREFUSED), "is expat serve running there?"},
+	{is(syscall.ECONNRESET), "the peer's log says why"},
 	{is(syscall.EADDRINUSE), "choose another address with --listen, or port 0 for any"},
 	{is(context.DeadlineExceeded), "the peer is slow or silent; is it an expat server?"},
 	{is(os.ErrDeadlineExceeded), "the peer is slow or silent; is it an expat server?"},

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmd/expat/internal/lifetime"
 	"github.com/expat-go/expat/cmd/expat/internal/platform"
+	"github.com/expat-go/expat/cmd/expat/internal/proxy/relay"
 	"github.com/expat-go/expat/cmd/expat/internal/show"
 )
 
@@ -31,6 +33,7 @@ type server struct {
 
 	judge *judging // nil if it demands nothing
 	save  string   // file for the Evidence of clients, or ""
+	idle  time.Duration
 
 	mu   sync.Mutex
 	left int    // connections until it stops; 0 is no limit
@@ -38,13 +41,17 @@ type server struct {
 }
 
 func newServer(cfg *expat.Config, own *platform.Own, echo bool, connections int, log *slog.Logger) *server {
-	s := &server{cfg: cfg, own: own, echo: echo, log: log, left: connections}
+	s := &server{cfg: cfg, own: own, echo: echo, log: log, left: connections, idle: idle}
 	cfg.Refused = s.refused
 	if cfg.Verifier != nil {
-		cfg.AfterReattest = s.renewed
+		cfg.AfterReattest = func(c *expat.Conn, r *attestation.Result, err error) {
+			if err == nil { // else the end of the connection tells the rest
+				s.renewed(c, "client", "tier", r.Tier().String())
+			}
+		}
 	}
 	if cfg.Attester != nil {
-		cfg.Reattested = func(c *expat.Conn) { log.Info("renewed", "remote", c.RemoteAddr().String(), "of", "server") }
+		cfg.Reattested = func(c *expat.Conn) { s.renewed(c, "server") }
 	}
 	return s
 }
@@ -147,12 +154,10 @@ func why(err error) []any {
 	return []any{"reason", reason(err)}
 }
 
-// renewed logs that a client was asked anew. Where that was not to its credit the end
-// of the connection tells the rest.
-func (s *server) renewed(c *expat.Conn, r *attestation.Result, err error) {
-	if err == nil {
-		s.log.Info("renewed", "remote", c.RemoteAddr().String(), "of", "client", "tier", r.Tier().String())
-	}
+// renewed logs that one side has proved itself anew. It is a sign of life.
+func (s *server) renewed(c *expat.Conn, of string, more ...any) {
+	_ = c.SetReadDeadline(time.Now().Add(s.idle))
+	s.log.Info("renewed", append([]any{"remote", c.RemoteAddr().String(), "of", of}, more...)...)
 }
 
 func (s *server) handle(ctx context.Context, c *expat.Conn) {
@@ -163,6 +168,9 @@ func (s *server) handle(ctx context.Context, c *expat.Conn) {
 	attrs := []any{"remote", c.RemoteAddr().String(), "bytes", n}
 	switch {
 	case ctx.Err() != nil:
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		relay.Abort(c) // else it would look like an orderly end
+		s.log.Warn("cut", append(attrs, "reason", fmt.Sprintf("silent for %v, or not reading", s.idle))...)
 	case err != nil:
 		s.log.Warn("cut", append(attrs, why(err)...)...)
 	default:
@@ -175,12 +183,15 @@ func (s *server) handle(ctx context.Context, c *expat.Conn) {
 func (s *server) talk(c net.Conn) (n int64, err error) {
 	buf := make([]byte, 32<<10)
 	for {
-		if err := c.SetDeadline(time.Now().Add(idle)); err != nil {
+		if err := c.SetReadDeadline(time.Now().Add(s.idle)); err != nil {
 			return n, err
 		}
 		read, err := c.Read(buf)
 		n += int64(read)
 		if read > 0 && s.echo {
+			if err := c.SetWriteDeadline(time.Now().Add(s.idle)); err != nil {
+				return n, err
+			}
 			if _, err := c.Write(buf[:read]); err != nil {
 				return n, err
 			}
