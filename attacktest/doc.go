@@ -17,7 +17,9 @@
 // What the attacker has comes in a [Target]; platforms come in as
 // [attestation.Attester], so that the package knows none of them. What the
 // Target leaves out makes the attacks that need it not applicable, with a
-// reason, and never accepted or refused.
+// reason, and never accepted or refused. So does what a victim does not do: attacks
+// on renewals need one that offers to be asked anew, and asks anew within
+// [Options.Patience], because its verdicts end or of itself.
 //
 // It is no load generator: a run opens fewer than a hundred connections to the
 // endpoint, one to three for each attack, [Options.Parallel] attacks at a time, and

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -25,6 +26,7 @@ import (
 	"github.com/expat-go/expat/attacktest"
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmd/expat/internal/demo"
+	"github.com/expat-go/expat/cmd/expat/internal/platform"
 	"github.com/expat-go/expat/cmd/expat/internal/state"
 	"github.com/expat-go/expat/evidence/simulated"
 	"github.com/expat-go/expat/verifier"
@@ -245,6 +247,39 @@ func TestWriteJSON(t *testing.T) {
 	require.NoError(t, json.Unmarshal(out.Bytes(), &back))
 	require.Equal(t, map[string]string{evil: evil}, back)
 	require.Error(t, writeJSON(&out, func() {}))
+}
+
+// What was found to be loopback is what is listened on: a name is resolved once.
+func TestListenAddress(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{"localhost:0": "^(127.0.0.1|\\[::1\\]):0$", "127.0.0.1:7": "^127.0.0.1:7$"} {
+		s := serveFlags{sideFlags: sideFlags{state: "s", attester: "simulated", tpm: platform.DefaultTPM}, listen: name}
+		s.elsewhere.from.Issuer = defaultIssuer
+		require.NoError(t, s.check())
+		require.Regexp(t, want, s.listen)
+		v := verifierFlags{listen: name, state: "s"}
+		require.NoError(t, v.checkListen())
+		require.Regexp(t, want, v.listen)
+	}
+}
+
+// Vectors and policies may come from anywhere; what they say is no command to a
+// terminal.
+func TestReportsAreClean(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	evil := "\x1b[2J\u009b"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, evil+".json"), []byte("{}"), 0o600))
+	file := filepath.Join(dir, evil+"p.yaml")
+	require.NoError(t, os.WriteFile(file, []byte("version: 1\n\""+strings.ReplaceAll(evil, "\x1b", "\\e")+"\": x\n"), 0o600))
+	for _, args := range [][]string{{"vectors", "check", dir}, {"policy", "check", file}, {"proxy", "check", file}, {"policy", "check", "--json", file}} {
+		_, out, errs := runLine(nil, args...)
+		require.NotEmpty(t, out, args)
+		for _, text := range []string{out, errs} {
+			require.NotContains(t, text, "\x1b", args)
+			require.NotContains(t, text, "\u009b", args)
+		}
+	}
 }
 
 // The flag knows every lie that there is.

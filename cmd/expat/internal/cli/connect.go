@@ -105,7 +105,7 @@ func (f *connectFlags) config(ctx context.Context, trace *expat.Trace) (cfg *exp
 		return cfg, j, nil, nil
 	}
 	if own, err = f.attest(ctx, state.Client, defaultNames(state.Client)...); err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, errors.Join(err, j.Close())
 	}
 	cfg.Attester, cfg.TLS.Certificates = own.Attester, []tls.Certificate{own.Certificate}
 	return cfg, j, own, nil

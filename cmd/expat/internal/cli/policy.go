@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/expat-go/expat/cmd/expat/internal/platform"
+	"github.com/expat-go/expat/cmd/expat/internal/show"
 	"github.com/expat-go/expat/internal/strictyaml"
 	"github.com/expat-go/expat/verifier/policy"
 )
@@ -75,7 +76,7 @@ wrong and what to write instead, and exits with 2.`,
 		}
 		if err != nil {
 			for _, e := range policy.Errors(err) {
-				if _, err := fmt.Fprintln(out, e); err != nil {
+				if _, err := fmt.Fprintln(out, show.Line(e.Error(), 0)); err != nil {
 					return err
 				}
 			}
@@ -90,7 +91,7 @@ wrong and what to write instead, and exits with 2.`,
 			kind = "environments of a composite device"
 		}
 		_, err = fmt.Fprintf(out, "%s is good: policy %q, %s: %d, reference values: %d, rules: %d, sha256:%x\n",
-			args[0], p.Name(), kind, len(p.Environments()), values, rules, p.Digest())
+			show.Line(args[0], 0), p.Name(), kind, len(p.Environments()), values, rules, p.Digest())
 		return err
 	})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")

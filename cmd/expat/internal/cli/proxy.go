@@ -12,6 +12,7 @@ import (
 
 	"github.com/expat-go/expat/cmd/expat/internal/proxy"
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
+	"github.com/expat-go/expat/cmd/expat/internal/show"
 	"github.com/expat-go/expat/internal/strictyaml"
 )
 
@@ -84,7 +85,7 @@ column, what is wrong and what to write instead, and exits with 2.`,
 	cmd.RunE = run(func(cmd *cobra.Command, args []string) error {
 		f, err := proxy.Check(cmd.Context(), args[0])
 		for _, e := range config.Errors(err) {
-			if _, err := fmt.Fprintln(cmd.OutOrStdout(), e); err != nil {
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), show.Line(e.Error(), 0)); err != nil {
 				return err
 			}
 		}

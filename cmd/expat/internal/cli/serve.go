@@ -60,7 +60,7 @@ PLATFORM is what this side proves itself by:
   sevsnp, tdx   the confidential VM that this is, through configfs-tsm
   a+b           several at once, of which tpm holds the key, such as simulated+tpm
 With --reattest-every clients are asked anew on the open connection; one whose state has
-turned bad is cut.
+turned bad is cut, and one that is silent for two minutes.
 
 Clients are judged as the same platform, unless --expect or --policy says otherwise;
 sevsnp and tdx only by --policy. "expat doctor" says what this machine can use.`,
@@ -118,6 +118,7 @@ func (f *serveFlags) check() error {
 	if !addr.IP.IsLoopback() && !f.expose {
 		return fmt.Errorf("--listen %q is not a loopback address, and the test keys protect nothing; if that is what you want, add --expose-test-keys", f.listen)
 	}
+	f.listen = addr.String() // what was looked at
 	return nil
 }
 
@@ -173,12 +174,15 @@ func (f *serveFlags) server(ctx context.Context, log *slog.Logger) (*server, err
 	if f.attester == "" {
 		cert, err := plainCertificate(keys, names)
 		cfg.TLS.Certificates = []tls.Certificate{cert}
-		return f.newServer(cfg, nil, judge, log), err
+		if err != nil {
+			return nil, errors.Join(err, judge.Close())
+		}
+		return f.newServer(cfg, nil, judge, log), nil
 	}
 	f.turned = func() { log.Warn("state has turned bad", "lie", f.lie) }
 	own, err := f.attest(ctx, state.Server, names...)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, judge.Close())
 	}
 	cfg.Attester, cfg.TLS.Certificates = own.Attester, []tls.Certificate{own.Certificate}
 	return f.newServer(cfg, own, judge, log), nil

@@ -67,7 +67,7 @@ func (f *traceFlags) trace(ctx context.Context, addr string, stdout io.Writer) e
 		p.Learned = []*show.Learned{show.Learn(conn, "server")}
 	}
 	p.Steps = log.Steps()
-	return errors.Join(failure, judge.saveEvidence(f.save), writePage(f.html, stdout, p))
+	return errors.Join(f.keepEvidence(judge, failure), writePage(f.html, stdout, p))
 }
 
 // toStdout is the name of a file that stands for standard output.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/expat-go/expat/cmd/expat/internal/show"
 	"github.com/expat-go/expat/internal/vectors"
 	published "github.com/expat-go/expat/testdata/vectors"
 )
@@ -58,7 +59,7 @@ func writeReport(w io.Writer, r *vectors.Report) error {
 		}
 	}
 	for _, p := range r.Problems {
-		if _, err := fmt.Fprintln(w, "FAIL", p); err != nil {
+		if _, err := fmt.Fprintln(w, "FAIL", show.Line(fmt.Sprint(p), 0)); err != nil {
 			return err
 		}
 	}

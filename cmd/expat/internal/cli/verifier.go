@@ -124,12 +124,12 @@ func (f *verifierFlags) checkListen() error {
 	case err != nil:
 		return fmt.Errorf("--listen %q: %w", f.listen, err)
 	case addr.IP.IsLoopback():
-		return nil
 	case f.cert == "":
 		return fmt.Errorf("--listen %q is not a loopback address: give --tls-cert and --tls-key", f.listen)
 	case f.state != "" && !f.expose:
 		return fmt.Errorf("--listen %q is not a loopback address, and what is in --state protects nothing; if that is what you want, add --expose-test-keys", f.listen)
 	}
+	f.listen = addr.String() // what was looked at
 	return nil
 }
 
