@@ -81,11 +81,11 @@ func TestRenewalsAreLife(t *testing.T) {
 			if asks == "server" {
 				f.reattestEvery = 50 * time.Millisecond
 			}
-			addr, _ := serveIdle(t, f, 2*time.Second)
+			addr, _ := serveIdle(t, f, 4*time.Second)
 			var renewed atomic.Int32
 			enough := make(chan struct{})
 			count := func() {
-				if renewed.Add(1) == 60 { // 3 s
+				if renewed.Add(1) == 90 { // 4.5 s
 					close(enough)
 				}
 			}
@@ -96,7 +96,7 @@ func TestRenewalsAreLife(t *testing.T) {
 			})
 			if asks == "client" {
 				go func() {
-					for range 60 {
+					for range 90 {
 						if _, err := c.Reattest(context.Background()); err != nil {
 							t.Error(err)
 						}
