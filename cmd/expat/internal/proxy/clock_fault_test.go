@@ -26,3 +26,22 @@ func TestTokenAfterClockStep(t *testing.T) {
 		require.Equal(t, c.fresh, tok.fresh(monotonic) && tok.fresh(wall), "%v, set by %v", c.passed, c.step)
 	}
 }
+
+// A clock that was wrong for a while leaves no certificate that begins in the future.
+func TestOwnCertificateAfterClockStep(t *testing.T) {
+	t.Parallel()
+	dir := newState(t)
+	b := serve(t, "tcp", "127.0.0.1:0", echo)
+	c := new(clock)
+	server := startAt(t, c, dir, serverSide(b.addr))
+	client := start(t, dir, clientSide(server.addrs["web"]))
+	c.set(30 * 24 * time.Hour)
+	eventually(t, func() bool { return server.log.lines(t, "certificate renewed") == 1 }, "renewed")
+	_, err := ask(t, client.addrs["out"], "hello")
+	require.Error(t, err, "the certificate begins in the future")
+	c.set(0)
+	eventually(t, func() bool { return server.log.lines(t, "certificate renewed") == 2 }, "renewed")
+	got, err := ask(t, client.addrs["out"], "hello")
+	require.NoError(t, err)
+	require.Equal(t, "hello and the end", got)
+}

@@ -108,11 +108,15 @@ func (p *proxy) identities(context.Context) ([]tls.Certificate, error) {
 }
 
 // renew issues another certificate, where this side issues its own and less than a third
-// of the time is left. A failure is told once for each reason, and tried again at the
+// of the time is left, or the clock was set back before its begin. A failure is told once for each reason, and tried again at the
 // next look.
 func (p *proxy) renew() {
 	cert, now := p.issued.Load(), p.now()
-	if cert == nil || cert.Leaf.NotAfter.Sub(now) >= cert.Leaf.NotAfter.Sub(cert.Leaf.NotBefore)/3 {
+	if cert == nil {
+		return
+	}
+	begin, end := cert.Leaf.NotBefore, cert.Leaf.NotAfter
+	if !now.Before(begin) && end.Sub(now) >= end.Sub(begin)/3 {
 		return
 	}
 	next, err := p.own.Renew(now)
