@@ -190,7 +190,15 @@ func toSubmodule(a attestation.Appraisal, spki []byte) *vear.Appraisal {
 }
 
 // JWKS is the issuer's public key as a JWK Set (RFC 7517, Section 5), for a
-// [KeySource] of the relying parties.
-func (i *Issuer) JWKS() ([]byte, error) {
-	return MarshalKeys(Key{ID: i.o.KeyID, Public: i.public})
+// [KeySource] of the relying parties, and others beside it: the one before while its EARs
+// hold, and the next before it signs. The issuer's own may be among them. The error is
+// that of [MarshalKeys].
+func (i *Issuer) JWKS(others ...Key) ([]byte, error) {
+	keys := []Key{{ID: i.o.KeyID, Public: i.public}}
+	for _, k := range others {
+		if k.ID != i.o.KeyID || !i.public.Equal(k.Public) {
+			keys = append(keys, k)
+		}
+	}
+	return MarshalKeys(keys...)
 }

@@ -264,4 +264,16 @@ func TestIssuerJWKS(t *testing.T) {
 	require.NoError(t, json.Unmarshal(data, &m))
 	require.Equal(t, "sig", m.Keys[0]["use"])
 	require.Equal(t, "ES256", m.Keys[0]["alg"])
+
+	next := Key{ID: "k2", Public: &newKey(t).PublicKey}
+	data, err = p.issuer.JWKS(next, keys[0])
+	require.NoError(t, err)
+	keys, err = ParseKeys(data)
+	require.NoError(t, err)
+	require.Len(t, keys, 2)
+	require.Equal(t, []string{"k1", "k2"}, []string{keys[0].ID, keys[1].ID})
+	for _, other := range []Key{{ID: "k1", Public: next.Public}, {ID: "k3"}} {
+		_, err = p.issuer.JWKS(other)
+		require.ErrorIs(t, err, ErrKeySet)
+	}
 }

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -279,6 +282,58 @@ func TestFlapping(t *testing.T) {
 		return err == nil
 	}, 10*time.Second, 20*time.Millisecond)
 	require.Equal(t, Closed, s.remote.State())
+}
+
+// While replicas behind one address go from one key to another, whoever fetches the keys
+// from that address knows both, as each publishes both, and otherwise one only.
+func TestKeyRotation(t *testing.T) {
+	t.Parallel()
+	var issuers []*ear.Issuer
+	var both []ear.Key
+	for _, name := range []string{"old", "next"} {
+		key := newKey()
+		issuers = append(issuers, must(ear.NewIssuer(ear.IssuerOptions{Key: key, KeyID: name, Name: issuerName, Developer: "d", Build: "b"})))
+		both = append(both, ear.Key{ID: name, Public: &key.PublicKey})
+	}
+	for _, publish := range []bool{true, false} {
+		var replicas []http.Handler
+		for _, i := range issuers {
+			o := service.Options{Verifier: new(toyVerifier), Issuer: i}
+			if publish {
+				o.Published = both
+			}
+			replicas = append(replicas, must(service.NewHandler(o)))
+		}
+		var turn atomic.Int64
+		srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "newSession") {
+				turn.Add(1)
+			}
+			replicas[turn.Load()%2].ServeHTTP(w, r)
+		}))
+		t.Cleanup(srv.Close)
+		roots := x509.NewCertPool()
+		roots.AddCert(srv.Certificate())
+		keys := must(ear.NewNetworkJWKS(srv.URL+"/.well-known/jwks.json", ear.NetworkOptions{Transport: srv.Client().Transport}))
+		v := must(New(Options{
+			URL: srv.URL, TLS: &tls.Config{RootCAs: roots}, MediaTypes: []string{toyType}, SendKey: true,
+			Checker: must(ear.NewChecker(ear.CheckerOptions{Keys: keys, Issuer: issuerName})),
+		}))
+		good := 0
+		for range 6 {
+			b := newBinding()
+			_, err := v.Appraise(t.Context(), b, toyEvidence(b))
+			if err == nil {
+				good++
+				continue
+			}
+			require.False(t, publish, "%v", err)
+			require.ErrorIs(t, err, ear.ErrUnknownKey)
+			require.ErrorIs(t, err, attestation.ErrUnavailable)
+		}
+		require.Equal(t, map[bool]int{true: 6, false: 3}[publish], good)
+		require.NoError(t, v.Close())
+	}
 }
 
 // I-4: the service compares the key too, and says no.

@@ -33,7 +33,7 @@ func NewHandler(o Options) (*Handler, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	jwks, err := o.Issuer.JWKS()
+	jwks, err := o.Issuer.JWKS(o.Published...)
 	if err != nil {
 		return nil, errors.Join(ErrConfig, err)
 	}

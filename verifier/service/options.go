@@ -28,6 +28,9 @@ type Options struct {
 	Verifier attestation.Verifier
 	// Issuer signs the EARs. Required.
 	Issuer *ear.Issuer
+	// Published are keys that /.well-known/jwks.json has beside the Issuer's: while
+	// replicas behind one address go from one key to another, each publishes both.
+	Published []ear.Key
 	// Audience is the aud of the EARs; "" is none.
 	Audience string
 

@@ -4,6 +4,7 @@ package appraise
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -18,6 +19,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/expat-go/expat/verifier/ear"
 )
 
 // The files in a state directory.
@@ -51,6 +54,18 @@ func ReadKey(path string) (crypto.Signer, error) {
 		return nil, fmt.Errorf("%w: %s: %w", ErrKey, path, err)
 	}
 	return key, nil
+}
+
+// ReadKeys reads a JWK Set; "" has none. The error wraps [ErrKey].
+func ReadKeys(path string) ([]ear.Key, error) {
+	if path == "" {
+		return nil, nil
+	}
+	set, err := ear.JWKSFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrKey, err)
+	}
+	return set.Keys(context.Background(), "")
 }
 
 func parseKey(b []byte) (*ecdsa.PrivateKey, error) {

@@ -39,6 +39,7 @@ type verifierFlags struct {
 	listen, state, policy  string
 	expect, side           string
 	key, issuer, audience  string
+	publish                string
 	cert, certKey, clients string
 	expose, json           bool
 	duration, lifetime     time.Duration
@@ -82,6 +83,7 @@ protects nothing.`,
 	flags.StringVar(&f.expect, "expect", platform.Simulated, "with --state: judge attesters as this `PLATFORM`")
 	flags.StringVar(&f.side, "side", string(state.Server), "with --state: judge attesters as this `SIDE`, server or client")
 	flags.StringVar(&f.key, "key", "", "sign with the P-256 private key in `FILE` (PEM, PKCS #8)")
+	flags.StringVar(&f.publish, "publish-keys", "", "publish the keys in `FILE` (JWK Set) beside one's own, such as the next and the one before")
 	flags.StringVar(&f.issuer, "issuer", defaultIssuer, "`NAME` of this verifier in the results")
 	flags.StringVar(&f.audience, "audience", "", "`NAME` of those whom the results are for; default: everybody")
 	flags.DurationVar(&f.lifetime, "lifetime", 5*time.Minute, "how long a result holds, as a `TIME` such as 5m")
@@ -150,8 +152,12 @@ func (f *verifierFlags) serve(ctx context.Context, stdout, stderr io.Writer) err
 	if err != nil {
 		return err
 	}
+	published, err := appraise.ReadKeys(f.publish)
+	if err != nil {
+		return err
+	}
 	h, err := service.NewHandler(service.Options{
-		Verifier: judge, Issuer: issuer, Audience: f.audience, MaxInFlight: f.appraisals, Logger: log,
+		Verifier: judge, Issuer: issuer, Published: published, Audience: f.audience, MaxInFlight: f.appraisals, Logger: log,
 	})
 	if err != nil {
 		return err
