@@ -17,6 +17,9 @@ const (
 	DefaultMinInterval  = 30 * time.Second
 	DefaultMaxStale     = 24 * time.Hour
 	DefaultTimeout      = 5 * time.Second
+
+	// firstRetry is the time between the first two fetches that fail.
+	firstRetry = time.Second
 )
 
 // NetworkOptions describe a [NetworkJWKS]. Zero durations are the defaults.
@@ -25,7 +28,8 @@ type NetworkOptions struct {
 	// that the issuer withdraws is trusted for so long. At least MinInterval.
 	RefreshAfter time.Duration
 	// MinInterval is the least time between two fetches, successful or not,
-	// whatever kids the tokens name.
+	// whatever kids the tokens name. Before the first success it is a second after
+	// the first failure, and twice as long after each further one.
 	MinInterval time.Duration
 	// MaxStale is how old a set may be and still be used while the URL is down;
 	// at least RefreshAfter. Once a fetch has failed nobody waits for the next ones.
@@ -85,6 +89,7 @@ type NetworkJWKS struct {
 	fetched   time.Time     // when keys were fetched
 	attempted time.Time     // when the last fetch began
 	err       error         // of the last fetch
+	fetches   int           // that have ended
 	fetching  chan struct{} // closed at the end of the fetch under way; nil: none
 }
 
@@ -158,7 +163,15 @@ func (n *NetworkJWKS) wanted(kid string) bool {
 	if fresh && len(match(n.keys, kid)) > 0 {
 		return false
 	}
-	return n.fetching != nil || n.attempted.IsZero() || now.Sub(n.attempted) >= n.o.MinInterval
+	return n.fetching != nil || n.attempted.IsZero() || now.Sub(n.attempted) >= n.interval()
+}
+
+// interval is the time between the last fetch and the next.
+func (n *NetworkJWKS) interval() time.Duration {
+	if n.keys != nil {
+		return n.o.MinInterval
+	}
+	return min(n.o.MinInterval, firstRetry<<min(max(n.fetches-1, 0), 20))
 }
 
 // start begins a fetch, which no caller's context ends: others wait for it too.
@@ -174,6 +187,7 @@ func (n *NetworkJWKS) start() chan struct{} {
 		keys, err := n.fetch()
 		n.mu.Lock()
 		defer n.mu.Unlock()
+		n.fetches++
 		if n.err = err; err == nil {
 			n.keys, n.fetched = keys, began
 		}

@@ -102,6 +102,42 @@ func TestNetworkRotation(t *testing.T) {
 	require.EqualValues(t, 3, s.requests.Load())
 }
 
+// Without any keys nobody can be judged: a URL that was down for a moment, as when
+// everything is started together, costs a second at first and not MinInterval.
+func TestNetworkColdStart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.fail()
+	n := s.source(t)
+	asked := func(want int32) {
+		t.Helper()
+		_, err := n.Keys(context.Background(), "k")
+		require.ErrorIs(t, err, ErrKeySet)
+		require.Equal(t, want, s.requests.Load())
+	}
+	asked(1)
+	s.add(time.Second - 1)
+	asked(1)
+	for i, pause := range []time.Duration{1, time.Second * 2, time.Second * 4, time.Second * 8, time.Second * 16, DefaultMinInterval, DefaultMinInterval} {
+		s.add(pause - 1)
+		asked(int32(i + 1))
+		s.add(1)
+		asked(int32(i + 2))
+	}
+	s.serve(t, "k")
+	s.add(DefaultMinInterval)
+	require.Equal(t, 1, count(t, n, "k"))
+
+	// With keys a failure is followed by MinInterval, as before.
+	s.fail()
+	s.add(DefaultRefreshAfter)
+	before := s.requests.Load()
+	require.Equal(t, 1, count(t, n, "k"))
+	s.add(DefaultMinInterval - 1)
+	require.Equal(t, 1, count(t, n, "k"))
+	require.Equal(t, before+1, s.requests.Load())
+}
+
 // Tokens with invented kids cause no storm of requests.
 func TestNetworkUnknownKidStorm(t *testing.T) {
 	t.Parallel()
