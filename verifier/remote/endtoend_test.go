@@ -336,6 +336,24 @@ func TestKeyRotation(t *testing.T) {
 	}
 }
 
+// A service can lie below a path of a reverse proxy.
+func TestBelowAPath(t *testing.T) {
+	t.Parallel()
+	key := newKey()
+	issuer := must(ear.NewIssuer(ear.IssuerOptions{Key: key, Name: issuerName, Developer: "d", Build: "b"}))
+	h := must(service.NewHandler(service.Options{Verifier: new(toyVerifier), Issuer: issuer}))
+	srv := httptest.NewServer(http.StripPrefix("/verifiers/a", h))
+	t.Cleanup(srv.Close)
+	v := must(New(Options{
+		URL: srv.URL + "/verifiers/a", PlainHTTPToLoopback: true, MediaTypes: []string{toyType}, SendKey: true,
+		Checker: must(ear.NewChecker(ear.CheckerOptions{Keys: must(ear.Static(ear.Key{Public: &key.PublicKey})), Issuer: issuerName})),
+	}))
+	b := newBinding()
+	_, err := v.Appraise(t.Context(), b, toyEvidence(b))
+	require.NoError(t, err)
+	require.NoError(t, v.Close())
+}
+
 // I-4: the service compares the key too, and says no.
 func TestKeySubstitution(t *testing.T) {
 	t.Parallel()

@@ -100,7 +100,7 @@ func (c *client) call(request []byte, want int) (string, error) {
 		return "", fmt.Errorf("status %d", r.StatusCode)
 	}
 	_, err = c.r.Discard(int(r.ContentLength))
-	return r.Header.Get("Location"), err
+	return "/challenge-response/v1/" + r.Header.Get("Location"), err
 }
 
 // load makes n appraisals over all clients at once, at rate a second if that is not

@@ -28,6 +28,9 @@ type Handler struct {
 
 const sessionPath = "/challenge-response/v1/session/"
 
+// location of a session is relative to newSession: the service can lie below a path.
+const location = "session/"
+
 // NewHandler makes a Handler. The error wraps [ErrConfig].
 func NewHandler(o Options) (*Handler, error) {
 	if err := o.fill(); err != nil {
@@ -79,7 +82,7 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest)
 		return
 	}
-	w.Header().Set("Location", sessionPath+s.token())
+	w.Header().Set("Location", location+s.token())
 	h.answer(w, http.StatusCreated, s, "waiting", nil)
 }
 

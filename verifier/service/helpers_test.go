@@ -146,5 +146,5 @@ func (w *world) session(t testing.TB, b attestation.Binding) string {
 	t.Helper()
 	out := w.call(http.MethodPost, query(b), "", "")
 	require.Equal(t, http.StatusCreated, out.Code, out.Body)
-	return out.Header().Get("Location")
+	return "/challenge-response/v1/" + out.Header().Get("Location")
 }

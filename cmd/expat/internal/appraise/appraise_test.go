@@ -220,7 +220,7 @@ func TestServe(t *testing.T) {
 	require.Equal(t, http.StatusCreated, r.StatusCode)
 	answered := make(chan int, 1)
 	go func() {
-		r, err := client.Post(base+r.Header.Get("Location"), "a/b", strings.NewReader("x"))
+		r, err := client.Post(base+"/challenge-response/v1/"+r.Header.Get("Location"), "a/b", strings.NewReader("x"))
 		if err != nil {
 			answered <- 0
 			return
