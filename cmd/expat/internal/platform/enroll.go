@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/expat-go/expat/evidence"
 	"github.com/expat-go/expat/evidence/tpm"
 	"github.com/expat-go/expat/evidence/tpm/enroll"
+	"github.com/expat-go/expat/verifier/policy"
 )
 
 // tlsLife is how long the certificate of a TLS key in a TPM lasts: as long as that
@@ -101,7 +103,22 @@ func enrol(ctx context.Context, o EnrollOptions) (*state.EnrolledTPM, error) {
 	if err := fill(e.Reference, claims); err != nil {
 		return nil, err
 	}
+	if e.Policy, err = tpmPolicy(o.Side, e.Reference.Comment, claims); err != nil {
+		return nil, err
+	}
 	return e, state.SaveTPM(o.State, o.Side, e)
+}
+
+// tpmPolicy is the policy file by which the other side judges a TPM.
+func tpmPolicy(side state.Side, comment string, claims *evidence.Claims) ([]byte, error) {
+	d := policy.Draft{
+		Name: "test-tpm-" + string(side), Comment: []string{comment}, Confirmed: true,
+		Environments: []policy.DraftEnvironment{{
+			Platform: TPM, Root: policy.DraftRoot{File: filepath.Join("..", state.AKCADir, "ca.pem")},
+			Observed: []policy.Observation{{Source: "enrolment", Claims: claims}},
+		}},
+	}
+	return d.Marshal()
 }
 
 // withTPM opens a TPM for one function.

@@ -32,6 +32,7 @@ const (
 	tpmKeyFile       = "tls-key.pem"
 	tpmCertFile      = "tls-cert.pem"
 	tpmReferenceFile = "reference.json"
+	tpmPolicyFile    = "policy.yaml"
 )
 
 const tpmReferenceComment = "TEST reference values of expat: the PCRs of this TPM at its enrolment, whatever ran then. They are as good as the machine was at that moment."
@@ -60,6 +61,7 @@ type EnrolledTPM struct {
 	AKChain     []*x509.Certificate // attestation key first
 	Certificate *x509.Certificate   // of the TLS key
 	Reference   *TPMReference
+	Policy      []byte // says what Reference does; written, and read by who judges
 }
 
 // TPMReference holds the reference values for one TPM.
@@ -178,6 +180,7 @@ func SaveTPM(path string, side Side, e *EnrolledTPM) (err error) {
 		{tpmAKChainFile, encodeChain(e.AKChain), modePublic},
 		{tpmCertFile, encodeChain([]*x509.Certificate{e.Certificate}), modePublic},
 		{tpmReferenceFile, append(reference, '\n'), modePublic},
+		{tpmPolicyFile, e.Policy, modePublic},
 	} {
 		if err := dir(temp).create(f.name, f.content, f.mode); err != nil {
 			return err
