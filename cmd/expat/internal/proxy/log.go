@@ -57,8 +57,18 @@ type kind struct {
 	left   int // out, since the last line
 }
 
+// maxText is how much of the text of an error is told, in bytes: a peer's certificate
+// alone can have hundreds of kilobytes of names.
+const maxText = 2 << 10
+
 // oneLine is the text of an error without line breaks, which joined errors have.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+func oneLine(err error) string {
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + " …"
+	}
+	return text
+}
 
 // write writes one line of a kind; kinds are few.
 func (l *sampledLog) write(level slog.Level, what, message string, attrs ...any) {

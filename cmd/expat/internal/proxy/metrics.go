@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/expat-go/expat"
+	"github.com/expat-go/expat/cmd/expat/internal/proxy/limit"
 )
 
 // The values of label outcome.
@@ -82,6 +83,29 @@ func newMetrics() *metrics {
 	return m
 }
 
+// begin makes the counters of a proxy that alerts look at, so that the first time that
+// something happens is seen as an increase.
+func (m *metrics) begin(proxy string) {
+	for _, outcome := range []string{accepted, refused} {
+		m.handshakes.WithLabelValues(proxy, outcome)
+	}
+	for _, outcome := range []string{accepted, failed} {
+		m.reloads.WithLabelValues(outcome)
+		m.reloadsPolicy.WithLabelValues(proxy, outcome)
+		m.reattests.WithLabelValues(proxy, outcome)
+	}
+	m.expiries.WithLabelValues(proxy)
+	m.acceptErrors.WithLabelValues(proxy)
+	for alert := expat.AlertMalformed; alert <= expat.AlertProtocol; alert++ {
+		for _, side := range []expat.Side{expat.Local, expat.Peer} {
+			m.refusals.WithLabelValues(proxy, string(side), reasonOfAlert(alert))
+		}
+	}
+	for _, reason := range []string{"upstream", "negotiation", "tls", string(limit.TooMany), string(limit.TooManyFromClient), string(limit.TooFast)} {
+		m.refusals.WithLabelValues(proxy, string(expat.Local), reason)
+	}
+}
+
 // outcomeOf is a value of label outcome.
 func outcomeOf(err error) string {
 	if err != nil {
@@ -109,5 +133,7 @@ func reasonOf(err error) (side, reason string) {
 	case e.Alert > expat.AlertProtocol:
 		return string(e.Side), "other" // the peer chooses the number
 	}
-	return string(e.Side), strings.ReplaceAll(e.Alert.String(), " ", "_")
+	return string(e.Side), reasonOfAlert(e.Alert)
 }
+
+func reasonOfAlert(a expat.Alert) string { return strings.ReplaceAll(a.String(), " ", "_") }

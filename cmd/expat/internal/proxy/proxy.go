@@ -51,6 +51,7 @@ type proxy struct {
 func newProxy(ctx context.Context, spec config.Proxy, m *metrics, log *slog.Logger) (*proxy, error) {
 	log = log.With("proxy", spec.Name)
 	p := &proxy{name: spec.Name, spec: spec, metrics: m, log: log, now: time.Now, sampled: &sampledLog{log: log, kinds: make(map[string]*kind)}}
+	m.begin(spec.Name)
 	var err error
 	if p.own, err = newOwn(ctx, &spec); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -108,4 +109,13 @@ func TestSampledLog(t *testing.T) {
 	text := new(buffer)
 	newLog(text, config.Log{Format: "text", Level: "warn"}).Warn("x")
 	require.Contains(t, text.String(), "level=WARN msg=x")
+}
+
+// What a peer can put into an error fills no log.
+func TestOneLine(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "a; b", oneLine(errors.Join(errors.New("a"), errors.New("b"))))
+	require.Equal(t, strings.Repeat("x", maxText), oneLine(errors.New(strings.Repeat("x", maxText))))
+	long := oneLine(errors.New(strings.Repeat("é", maxText)))
+	require.Equal(t, strings.Repeat("é", maxText/2)+" …", long)
 }
