@@ -240,6 +240,8 @@ func TestUnitVerified(t *testing.T) {
 		out, err := exec.Command(analyze, "verify", unit).CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		require.Empty(t, string(out))
+		out, err = exec.Command(analyze, "security", "--offline=yes", "--no-pager", "--threshold=20", unit).CombinedOutput()
+		require.NoError(t, err, "an exposure above 2.0 of 10:\n%s", out)
 		require.NoError(t, os.MkdirAll(drop, 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(drop, "tee.conf"), tee, 0o644))
 	}
