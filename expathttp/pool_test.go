@@ -294,3 +294,43 @@ func TestCloseIdleSparesRequests(t *testing.T) {
 		require.Eventually(t, func() bool { return conn.cc.Err() != nil }, 5*time.Second, time.Millisecond)
 	}
 }
+
+// A server that has vanished without a word, as one behind a tunnel can, is noticed
+// under a request that would wait for ever.
+func TestVanishedServer(t *testing.T) {
+	t.Parallel()
+	cc, sc := configs("alice", "bob", "h2")
+	entered := make(chan struct{})
+	_, addr := serve(t, sc, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-r.Context().Done()
+	}))
+	var deaf atomic.Bool
+	c, tr := client(t, cc, Options{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return &deafConn{nc, &deaf}, err
+	}})
+	require.Equal(t, pingAfter, tr.http2.HTTP2.SendPingTimeout)
+	tr.http2.HTTP2.SendPingTimeout, tr.http2.HTTP2.PingTimeout = 50*time.Millisecond, 200*time.Millisecond
+	failed := make(chan error, 1)
+	go func() { failed <- lasting(c, "https://"+addr+"/", http.NoBody) }()
+	<-entered
+	deaf.Store(true)
+	require.ErrorContains(t, <-failed, "lost")
+	require.Eventually(t, func() bool { return forgotten(tr) }, 5*time.Second, time.Millisecond)
+}
+
+// deafConn hears nothing any more when it is told so.
+type deafConn struct {
+	net.Conn
+	deaf *atomic.Bool
+}
+
+func (d *deafConn) Read(b []byte) (int, error) {
+	for {
+		n, err := d.Conn.Read(b)
+		if err != nil || !d.deaf.Load() {
+			return n, err
+		}
+	}
+}

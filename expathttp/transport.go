@@ -28,6 +28,13 @@ const (
 	MaxUnfit = 4
 )
 
+// A server that says nothing for pingAfter is asked whether it is there, over HTTP/2, and
+// has pingWithin to answer.
+const (
+	pingAfter  = 30 * time.Second
+	pingWithin = 15 * time.Second
+)
+
 // maxRepeats is how often a request is sent again on another connection.
 const maxRepeats = 3
 
@@ -94,7 +101,8 @@ func NewTransport(cfg *expat.Config, o Options) (*Transport, error) {
 	}
 	t.http1 = &http.Transport{DialTLSContext: dialed, DisableCompression: o.DisableCompression, Protocols: new(http.Protocols)}
 	t.http1.Protocols.SetHTTP1(true)
-	t.http2 = &http.Transport{DialTLSContext: dialed, DisableCompression: o.DisableCompression, Protocols: new(http.Protocols)}
+	t.http2 = &http.Transport{DialTLSContext: dialed, DisableCompression: o.DisableCompression, Protocols: new(http.Protocols),
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWithin}}
 	t.http2.Protocols.SetUnencryptedHTTP2(true)
 	t.pool.hosts = map[string]*host{}
 	return t, nil
