@@ -92,7 +92,7 @@ func serve(t testing.TB, cfg *expat.Config, h http.Handler) (*Server, string) {
 	t.Helper()
 	s, err := NewServer(&http.Server{Handler: h, ErrorLog: quiet}, cfg)
 	require.NoError(t, err)
-	return s, start(t, s, func(ln net.Listener) error { return s.Serve(ln) })
+	return s, start(t, s, s.Serve)
 }
 
 func start(t testing.TB, s *Server, run func(net.Listener) error) string {

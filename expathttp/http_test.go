@@ -18,8 +18,8 @@ import (
 	"github.com/expat-go/expat/attestation"
 )
 
-// forms are the ways in which requests travel: HTTP/2 on the bare tls.Conn, HTTP/2
-// through x/net on the Conn, HTTP/1.1.
+// forms are the ways in which requests travel: HTTP/2 on the bare tls.Conn, HTTP/2 on
+// the Conn, in frames, and HTTP/1.1.
 var forms = []struct {
 	name      string
 	framed    bool
@@ -29,30 +29,25 @@ var forms = []struct {
 }{
 	{"both offered", false, nil, 2, "h2"},
 	{"h2", false, []string{"h2"}, 2, "h2"},
-	{"h2 on the Conn", true, nil, 2, "h2"},
+	{"h2 on the Conn", true, []string{"h2"}, 2, "h2"},
 	{"http/1.1", false, []string{"http/1.1"}, 1, "http/1.1"},
+	{"http/1.1 on the Conn", true, []string{"http/1.1"}, 1, "http/1.1"},
 	{"http/1.1 preferred", false, []string{"http/1.1", "h2"}, 1, "http/1.1"},
 }
 
-// serveForm is serve, framed or not.
-func serveForm(t testing.TB, cfg *expat.Config, h http.Handler, framed bool) (*Server, string) {
-	t.Helper()
-	s, err := NewServer(&http.Server{Handler: h, ErrorLog: quiet}, cfg)
-	require.NoError(t, err)
-	return s, start(t, s, func(ln net.Listener) error {
-		return s.http.Serve(&listener{Listener: expat.NewListener(ln, s.cfg), server: s, hideBare: framed})
-	})
+// framing has what travels between two sides travel in frames, or not.
+func framing(cc, sc *expat.Config, framed bool) (*expat.Config, *expat.Config) {
+	cc.Reattest, sc.Reattest = framed, framed
+	return cc, sc
 }
 
-// A starter starts a server.
-type starter func(testing.TB, *expat.Config, http.Handler) (*Server, string)
-
-func eachForm(t *testing.T, f func(t *testing.T, protocols []string, serve starter)) {
+func eachForm(t *testing.T, f func(t *testing.T, configs func() (cc, sc *expat.Config))) {
 	for _, form := range forms {
 		t.Run(form.name, func(t *testing.T) {
 			t.Parallel()
-			f(t, form.protocols, func(t testing.TB, cfg *expat.Config, h http.Handler) (*Server, string) {
-				return serveForm(t, cfg, h, form.framed)
+			f(t, func() (cc, sc *expat.Config) {
+				cc, sc = configs("alice", "bob", form.protocols...)
+				return framing(cc, sc, form.framed)
 			})
 		})
 	}
@@ -78,7 +73,8 @@ func TestProtocols(t *testing.T) {
 				describe(w, r)
 			})
 			cc, sc := configs("alice", "bob", form.protocols...)
-			_, addr := serveForm(t, sc, h, form.framed)
+			framing(cc, sc, form.framed)
+			_, addr := serve(t, sc, h)
 			c, _ := client(t, cc, Options{})
 			for range 3 {
 				resp, body, err := get(t, t.Context(), c, "https://"+addr+"/")
@@ -231,7 +227,8 @@ func TestManyRequestsOneConnection(t *testing.T) {
 			_, _ = io.WriteString(w, r.URL.RawQuery)
 		})
 		cc, sc := configs("alice", "bob")
-		_, addr := serveForm(t, sc, h, framed)
+		framing(cc, sc, framed)
+		_, addr := serve(t, sc, h)
 		c, tr := client(t, cc, Options{})
 		_, _, err := get(t, t.Context(), c, "https://"+addr+"/") // the server's SETTINGS are here now
 		require.NoError(t, err)
@@ -304,16 +301,16 @@ func withH2(cfg *expat.Config) *expat.Config {
 	return cfg
 }
 
-// E-10: a verdict that runs out ends the connection under a request, on either side
-// and in every form; the next request has a connection of its own.
+// E-10: a verdict that runs out, where nobody is asked anew, ends the connection under a
+// request, on either side; the next request has a connection of its own.
 func TestVerdictRunsOut(t *testing.T) {
 	t.Parallel()
-	eachForm(t, func(t *testing.T, protocols []string, serve starter) {
+	for _, protocol := range []string{"h2", "http/1.1"} {
 		for _, side := range []string{"client", "server"} {
-			t.Run(side, func(t *testing.T) {
+			t.Run(protocol+" "+side, func(t *testing.T) {
 				t.Parallel()
 				const lifetime = 2 * time.Second
-				cc, sc := configs("alice", "bob", protocols...)
+				cc, sc := configs("alice", "bob", protocol)
 				if side == "client" {
 					cc.Verifier = &toy{lifetime: lifetime}
 				} else {
@@ -351,7 +348,7 @@ func TestVerdictRunsOut(t *testing.T) {
 				}, 10*time.Second, time.Millisecond)
 			})
 		}
-	})
+	}
 }
 
 var _ attestation.Verifier = (*toy)(nil)

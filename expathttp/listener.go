@@ -1,7 +1,6 @@
 package expathttp
 
 import (
-	"crypto/tls"
 	"fmt"
 	"net"
 	"slices"
@@ -18,7 +17,6 @@ import (
 type listener struct {
 	net.Listener // of package expat
 	server       *Server
-	hideBare     bool // in tests: no connection has a bare tls.Conn
 }
 
 // Accept returns the next connection.
@@ -35,17 +33,10 @@ func (l *listener) Accept() (net.Conn, error) {
 	if conn.ConnectionState().NegotiatedProtocol != protoHTTP2 {
 		return conn, nil
 	}
-	if tc, ok := l.bare(conn); ok {
+	if tc, ok := conn.Bare(); ok {
 		return tc, nil
 	}
 	return &framedConn{Conn: conn, attested: conn}, nil
-}
-
-func (l *listener) bare(conn *expat.Conn) (*tls.Conn, bool) {
-	if l.hideBare {
-		return nil, false
-	}
-	return conn.Bare()
 }
 
 // nameHTTP2 makes net/http find HTTP/2 by the name under which it is negotiated.

@@ -19,9 +19,9 @@ import (
 // Graceful: the request under way is answered, no other is taken, Shutdown waits.
 func TestShutdown(t *testing.T) {
 	t.Parallel()
-	eachForm(t, func(t *testing.T, protocols []string, serve starter) {
+	eachForm(t, func(t *testing.T, configs func() (cc, sc *expat.Config)) {
 		entered, leave := make(chan struct{}), make(chan struct{})
-		cc, sc := configs("alice", "bob", protocols...)
+		cc, sc := configs()
 		s, addr := serve(t, sc, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			close(entered)
 			<-leave
@@ -59,9 +59,9 @@ func TestShutdown(t *testing.T) {
 // Close ends requests under way.
 func TestClose(t *testing.T) {
 	t.Parallel()
-	eachForm(t, func(t *testing.T, protocols []string, serve starter) {
+	eachForm(t, func(t *testing.T, configs func() (cc, sc *expat.Config)) {
 		entered := make(chan struct{})
-		cc, sc := configs("alice", "bob", protocols...)
+		cc, sc := configs()
 		s, addr := serve(t, sc, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			close(entered)
 			<-r.Context().Done()
@@ -96,7 +96,8 @@ func TestProtocolIsTheNegotiatedOne(t *testing.T) {
 		{"http/1.1", false, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "HTTP/1.1 505 "},
 	} {
 		cc, sc := configs("alice", "bob", c.protocol)
-		_, addr := serveForm(t, sc, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a handler ran") }), c.framed)
+		framing(cc, sc, c.framed)
+		_, addr := serve(t, sc, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a handler ran") }))
 		conn, err := expat.Dial(t.Context(), "tcp", addr, cc)
 		require.NoError(t, err)
 		_, err = io.WriteString(conn, c.send)
@@ -115,6 +116,7 @@ func TestUsersSettings(t *testing.T) {
 	for _, framed := range []bool{false, true} {
 		var states atomic.Int32
 		cc, sc := configs("alice", "bob")
+		framing(cc, sc, framed)
 		user := &http.Server{
 			BaseContext: func(net.Listener) context.Context { return context.WithValue(context.Background(), key("base"), "b") },
 			ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
@@ -133,9 +135,7 @@ func TestUsersSettings(t *testing.T) {
 		}
 		s, err := NewServer(user, sc)
 		require.NoError(t, err)
-		addr := start(t, s, func(ln net.Listener) error {
-			return s.http.Serve(&listener{Listener: expat.NewListener(ln, s.cfg), server: s, hideBare: framed})
-		})
+		addr := start(t, s, s.Serve)
 		c, _ := client(t, cc, Options{})
 		resp, _, err := get(t, t.Context(), c, "https://"+addr+"/")
 		require.NoError(t, err)

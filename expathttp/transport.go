@@ -60,7 +60,8 @@ type Options struct {
 //
 // A request that fails on a connection that was idle and has ended meanwhile is
 // sent again on another one, as net/http does: if nothing of it was sent, or if its
-// method is idempotent, and its body can be had again.
+// method is idempotent, and its body can be had again. So is one, whatever its method,
+// that the server says it has not looked at.
 type Transport struct {
 	cfg     *expat.Config
 	options Options
