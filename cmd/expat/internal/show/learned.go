@@ -46,14 +46,19 @@ func Learn(c *expat.Conn, of string) *Learned {
 	return l
 }
 
+// maxCertificate is how much of the names in a certificate is told, in characters.
+const maxCertificate = 256
+
+// certificateName is for logs too, which escape less than a terminal needs.
 func certificateName(leaf *x509.Certificate) string {
+	name := leaf.Subject.CommonName
 	switch {
 	case len(leaf.DNSNames) > 0:
-		return strings.Join(leaf.DNSNames, ", ")
+		name = strings.Join(leaf.DNSNames, ", ")
 	case len(leaf.IPAddresses) > 0:
-		return leaf.IPAddresses[0].String()
+		name = leaf.IPAddresses[0].String()
 	}
-	return leaf.Subject.CommonName
+	return Line(name, maxCertificate)
 }
 
 // Row is one fact: what it is about, and what it says.

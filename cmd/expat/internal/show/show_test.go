@@ -58,6 +58,8 @@ func TestCertificateName(t *testing.T) {
 	require.Equal(t, "a, b", certificateName(&x509.Certificate{Subject: subject, DNSNames: []string{"a", "b"}}))
 	require.Equal(t, "::1", certificateName(&x509.Certificate{Subject: subject, IPAddresses: []net.IP{net.IPv6loopback}}))
 	require.Equal(t, "cn", certificateName(&x509.Certificate{Subject: subject}))
+	evil := pkix.Name{CommonName: "\u009b2J" + strings.Repeat("x", 2*maxCertificate)}
+	require.Equal(t, "?2J"+strings.Repeat("x", maxCertificate-6)+"...", certificateName(&x509.Certificate{Subject: evil}))
 }
 
 func TestTraceOfFailures(t *testing.T) {
