@@ -46,14 +46,14 @@ func (f *sideFlags) add(cmd *cobra.Command) {
 	f.elsewhere.add(cmd)
 	addTPM(cmd, &f.tpm)
 	flags.StringVar(&f.lie, "lie", "", "have the simulated attester tell a `LIE`, to see the other side refuse:\n"+lieNames())
-	flags.BoolVar(&f.reattest, "reattest", false, "let the other side ask anew on the open connection, and ask before a verdict on it\nruns out, if both sides say so")
+	flags.BoolVar(&f.reattest, "reattest", false, "agree to re-attestation on the open connection: if both sides do, either may ask\nthe other anew, and does so before its verdict runs out")
 }
 
 // addLive adds what is about connections that last.
 func (f *sideFlags) addLive(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.DurationVar(&f.reattestEvery, "reattest-every", 0, "ask the other side anew every `TIME`, 1s or more; implies --reattest, and demands it\nof the other side")
-	flags.DurationVar(&f.lieAfter, "lie-after", 0, "with --lie: tell the truth at first, and the lie when `TIME` has passed since,\nas a TEE does whose state turns bad while it runs")
+	flags.DurationVar(&f.lieAfter, "lie-after", 0, "with --lie: tell the truth at first, and the lie once this `TIME` has passed since the\nfirst Evidence, as a TEE whose state turns bad while it runs")
 }
 
 func addTPM(cmd *cobra.Command, address *string) {
