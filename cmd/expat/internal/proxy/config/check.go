@@ -190,6 +190,7 @@ func (r *reader) verify(path string, p *Proxy) {
 	if c := v.Passport; c != nil {
 		path += ".passport"
 		r.demand(c.Keys != "", path+".keys", "it is missing", "name the keys that sign results")
+		r.demand(c.Roots == "" || IsURL(c.Keys), path+".roots", "it means nothing here", "remove it; it belongs to a URL in keys")
 		r.demand(c.MaxAge == 0 || c.MaxAge >= time.Second, path+".max_age", "it is too short", "write at least 1s")
 	}
 }

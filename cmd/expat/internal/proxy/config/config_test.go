@@ -136,6 +136,7 @@ func TestErrors(t *testing.T) {
 		{"member without url", server, "{policy: p.yaml}", "{quorum: {need: 1, members: [{name: a, policy: p}, {name: b, remote: {keys: k, media_types: [m]}}]}}", "quorum.members[1].remote.url: it is missing", true},
 		{"passport", server, "{policy: p.yaml}", "{passport: {keys: 'https://v.example/jwks', key_bound: true, max_age: 1s}}", "", false},
 		{"passport without keys", server, "{policy: p.yaml}", "{passport: {key_bound: true}}", "verify.passport.keys: it is missing", true},
+		{"passport with roots of nothing", server, "{policy: p.yaml}", "{passport: {keys: k, roots: r}}", "verify.passport.roots: it means nothing here; remove it; it belongs to a URL in keys", false},
 		{"passport too young", server, "{policy: p.yaml}", "{passport: {keys: k, max_age: 999ms}}", "verify.passport.max_age: it is too short; write at least 1s", false},
 		{"own passport", server, "attester: sevsnp,", "attester: sevsnp, passport: {url: u, keys: k}, passport_cached: true,", "", false},
 		{"own passport without url", server, "attester: sevsnp,", "attester: sevsnp, passport: {keys: k},", "identity.passport.url: it is missing", true},
