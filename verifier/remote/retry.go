@@ -10,13 +10,13 @@ import (
 
 // backoff is how long to wait before attempt number n+1: at random below a bound
 // that doubles (full jitter), so that relying parties that failed together do not
-// return together; but not less than the service asked for.
+// return together; from when the service asked for, if it did.
 func (v *Verifier) backoff(n int, after time.Duration) time.Duration {
 	bound := v.o.MaxBackoff
 	if n < 20 {
 		bound = min(bound, v.o.Backoff<<n)
 	}
-	return max(after, rand.N(bound)+1)
+	return after + rand.N(bound) + 1
 }
 
 // wait waits d, or says no at once if ctx ends before that.
