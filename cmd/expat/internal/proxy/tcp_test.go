@@ -184,55 +184,6 @@ func TestBackendFaults(t *testing.T) {
 	})
 }
 
-// cutter forwards to an address, and cuts after so many bytes of the client.
-func cutter(t *testing.T, to string, after int64, hard bool) *backend {
-	t.Helper()
-	return serve(t, "tcp", "127.0.0.1:0", func(c net.Conn) {
-		up, err := net.Dial("tcp", to)
-		if err != nil {
-			return
-		}
-		defer up.Close()
-		back := make(chan struct{})
-		go func() {
-			defer close(back)
-			_, _ = io.Copy(c, up)
-		}()
-		_, _ = io.CopyN(up, c, after)
-		if hard {
-			_ = c.(*net.TCPConn).SetLinger(0)
-			_ = up.(*net.TCPConn).SetLinger(0)
-			return
-		}
-		_ = up.(*net.TCPConn).CloseWrite() // FIN, and nothing that says why
-		<-back
-	})
-}
-
-// Peers that are cut within the exchange and after it.
-func TestCutMidExchange(t *testing.T) {
-	t.Parallel()
-	dir := newState(t)
-	b := serve(t, "tcp", "127.0.0.1:0", func(c net.Conn) { _, _ = io.Copy(c, c) })
-	server := start(t, dir, serverSide(b.addr))
-	for _, after := range []int64{0, 1, 100, 400, 1000, 2000, 2500} {
-		for _, hard := range []bool{false, true} {
-			middle := cutter(t, server.addrs["web"], after, hard)
-			client := start(t, dir, clientSide(middle.addr))
-			_, err := ask(t, client.addrs["out"], "hello")
-			require.Error(t, err, "%d %v", after, hard)
-			require.NoError(t, client.end())
-		}
-	}
-	require.EqualValues(t, 0, b.conns.Load(), "no exchange was complete")
-	// The stream itself: a megabyte is on its way when the connection is cut, by FIN.
-	middle := cutter(t, server.addrs["web"], 200<<10, false)
-	client := start(t, dir, clientSide(middle.addr))
-	_, err := ask(t, client.addrs["out"], strings.Repeat("x", 1<<20))
-	require.Error(t, err)
-	eventually(t, func() bool { return server.log.lines(t, "cut", errCut.Error()) == 1 }, "no orderly end")
-}
-
 func TestExpiryAndReattestation(t *testing.T) {
 	t.Parallel()
 	dir := newState(t)
