@@ -159,12 +159,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err == nil {
 			return resp, nil
 		}
-		stale := served && c.usable() != nil
-		if repeats == maxRepeats || !stale && !notProcessed(err) {
-			return nil, err
+		var again *http.Request
+		if stale := served && c.usable() != nil; repeats < maxRepeats && (stale || notProcessed(err)) {
+			again = repeat(req, sent && !notProcessed(err))
 		}
-		again, ok := repeat(req, sent && !notProcessed(err))
-		if !ok {
+		if again == nil {
+			if !sent {
+				closeBody(req) // net/http does not, of a request that is invalid
+			}
 			return nil, err
 		}
 		req = again
@@ -196,24 +198,24 @@ func closeBody(req *http.Request) {
 	}
 }
 
-// repeat returns a request to be sent once more, if that can do no harm.
-func repeat(req *http.Request, sent bool) (*http.Request, bool) {
+// repeat returns a request to be sent once more, or nil if that could do harm.
+func repeat(req *http.Request, sent bool) *http.Request {
 	if req.Context().Err() != nil || sent && !idempotent(req) {
-		return nil, false
+		return nil
 	}
 	if req.Body == nil || req.Body == http.NoBody {
-		return req, true
+		return req
 	}
 	if req.GetBody == nil {
-		return nil, false
+		return nil
 	}
 	body, err := req.GetBody()
 	if err != nil {
-		return nil, false
+		return nil
 	}
 	again := *req
 	again.Body = body
-	return &again, true
+	return &again
 }
 
 // idempotent tells methods that may be sent twice (RFC 9110, Section 9.2.2), as far

@@ -333,3 +333,21 @@ func TestDisableCompression(t *testing.T) {
 		}
 	}
 }
+
+// The body of a request that cannot be sent as it is is closed all the same.
+func TestInvalidRequest(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"h2", "http/1.1"} {
+		cc, sc := configs("alice", "bob", protocol)
+		_, addr := serve(t, sc, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a handler ran") }))
+		c, tr := client(t, cc, Options{})
+		body := &closing{}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+addr+"/", body)
+		require.NoError(t, err)
+		req.Header["X"] = []string{"a\r\nY: b"}
+		_, err = c.Do(req) //nolint:bodyclose // it fails
+		require.ErrorContains(t, err, "invalid header")
+		require.True(t, body.closed.Load())
+		require.False(t, pooled(tr, addr)[0].busy())
+	}
+}
