@@ -123,7 +123,12 @@ func TestUsersSettings(t *testing.T) {
 				_, ok := expat.FromContext(ctx)
 				return context.WithValue(ctx, key("conn"), ok && nc != nil)
 			},
-			ConnState: func(net.Conn, http.ConnState) { states.Add(1) },
+			ConnState: func(nc net.Conn, _ http.ConnState) {
+				if _, bare := nc.(*tls.Conn); bare == framed {
+					t.Errorf("HTTP/2 runs on a %T", nc)
+				}
+				states.Add(1)
+			},
 			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				ctx := r.Context()
 				srv, ok := ctx.Value(http.ServerContextKey).(*http.Server)
