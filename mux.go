@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -204,8 +205,8 @@ func (m *mux) ended(err error) {
 // lost ends a connection whose exchange can no longer speak. A stream of its own
 // ends with the connection alone: else a peer that ended it could not be asked.
 func (m *mux) lost(err error) {
-	if e := m.out.failed(); e != nil {
-		err = e // which also ended the read
+	if e := m.out.failed(); e != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = e // which set the deadline
 	}
 	if err == io.EOF || gone(err) {
 		err = fmt.Errorf("%w: %w", ErrLost, err)
