@@ -41,7 +41,7 @@ func TestConfigErrors(t *testing.T) {
 	_, err = Listen("192.0.2.1:0", server, nil)
 	require.Error(t, err)
 	_, err = Listen("127.0.0.1:0", server, &quic.Config{InitialPacketSize: 1, Versions: []quic.Version{7}})
-	require.Error(t, err)
+	requireFailure(t, err, expat.StageConfig, expat.AlertInternal, expat.Local, expat.ErrConfig)
 }
 
 // A user's configurations are not changed, and the exchange's stream takes nothing

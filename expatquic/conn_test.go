@@ -68,6 +68,22 @@ func TestConnect(t *testing.T) {
 	}
 }
 
+// Both versions of QUIC will do.
+func TestVersions(t *testing.T) {
+	t.Parallel()
+	for _, v := range []quic.Version{quic.Version1, quic.Version2} {
+		client, server := newWorld(t).configs(mutual)
+		conf := &quic.Config{Versions: []quic.Version{v}}
+		at := listen(t, server, conf)
+		accepted := at.accept()
+		c, err := Dial(within(t), at.Addr().String(), client, conf)
+		require.NoError(t, err)
+		require.Equal(t, v, c.QUIC().ConnectionState().Version)
+		echo(t, c, wait(t, accepted))
+		require.NoError(t, c.Close())
+	}
+}
+
 func first[A, B any](a A, _ B) A  { return a }
 func second[A, B any](_ A, b B) B { return b }
 

@@ -245,13 +245,26 @@ func (c *tickets) Put(key string, s *tls.ClientSessionState) {
 }
 
 // E-2, A-6: a client with a good ticket offers early data. The server takes a full
-// handshake, hands nothing out, and gives no ticket.
+// handshake, hands nothing out, and gives no ticket, whatever its TLS configuration or
+// one that a callback chose says.
 func TestServerRefuses0RTT(t *testing.T) {
 	t.Parallel()
+	for name, choose := range map[string]bool{"Config": false, "GetConfigForClient": true} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); serverRefuses0RTT(t, choose) })
+	}
+}
+
+func serverRefuses0RTT(t *testing.T, choose bool) {
 	w := newWorld(t)
 	_, server := w.configs(serverAttests)
 	keys := [32]byte{1}
 	server.TLS.SetSessionTicketKeys([][32]byte{keys})
+	if choose {
+		chosen := server.TLS.Clone()
+		chosen.NextProtos, chosen.MinVersion = []string{"toy", "h3"}, tls.VersionTLS12
+		chosen.UnwrapSession = chosen.DecryptTicket
+		server.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return chosen, nil }
+	}
 	server.Timeout = time.Second
 	at := listen(t, server, fast())
 	accepted := at.accept()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,8 @@ type Listener struct {
 	sockets  *sockets
 }
 
-// Listen listens on addr, a UDP address. A nil quic.Config has quic-go's defaults;
+// Listen listens on addr, a UDP address. An error is an [*expat.Error] if one of the
+// configurations is at fault. A nil quic.Config has quic-go's defaults;
 // the exchange's stream does not count towards MaxIncomingStreams. The limits of
 // [expat.NewListener] hold, also for QUIC handshakes under way: above MaxExchanges
 // clients prove their address by a Retry, above 16 times as many they are refused.
@@ -47,7 +49,7 @@ func Listen(addr string, cfg *expat.Config, conf *quic.Config) (*Listener, error
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if s.listener, err = s.transport.Listen(tlsConf, conf); err != nil {
 		_ = s.Close()
-		return nil, err
+		return nil, configError(fmt.Errorf("%w: %w", expat.ErrConfig, err))
 	}
 	return &Listener{attested: expat.NewListener(s, cfg), sockets: s}, nil
 }
