@@ -177,7 +177,7 @@ func TestWordsOfPeer(t *testing.T) {
 func TestIdleConnection(t *testing.T) {
 	t.Parallel()
 	client, server := newWorld(t).configs(mutual)
-	conf := &quic.Config{MaxIdleTimeout: 500 * time.Millisecond}
+	conf := &quic.Config{MaxIdleTimeout: 2 * time.Second}
 	at := listen(t, server, conf)
 	accepted := at.accept()
 	c, err := Dial(within(t), at.Addr().String(), client, conf)

@@ -43,6 +43,8 @@ func TestHandshakesAreBounded(t *testing.T) {
 	const places = pendingPerExchange // for MaxExchanges of 1
 	client, server := newWorld(t).configs(mutual)
 	server.MaxExchanges = 1
+	client.Timeout, server.Timeout = time.Minute, time.Minute
+	patient := &quic.Config{HandshakeIdleTimeout: time.Minute}
 	entered, release := make(chan struct{}, places), make(chan struct{})
 	server.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		entered <- struct{}{}
@@ -51,12 +53,12 @@ func TestHandshakesAreBounded(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var verified []bool
-	conf := fast()
+	conf := patient.Clone()
 	conf.GetConfigForClient = func(info *quic.ClientInfo) (*quic.Config, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		verified = append(verified, info.AddrVerified)
-		return fast(), nil
+		return patient, nil
 	}
 	at := listen(t, server, conf)
 	go func() {
@@ -67,7 +69,7 @@ func TestHandshakesAreBounded(t *testing.T) {
 		}
 	}()
 	dial := func() error {
-		c, err := Dial(context.Background(), at.Addr().String(), client, nil)
+		c, err := Dial(context.Background(), at.Addr().String(), client, patient)
 		if err == nil {
 			err = c.Close()
 		}

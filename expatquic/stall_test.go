@@ -22,7 +22,7 @@ func (s trickle) Write(b []byte) (int, error) {
 		if _, err := s.stream.Write(b[i : i+1]); err != nil {
 			return i, err
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 	}
 	return len(b), nil
 }
