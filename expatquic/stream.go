@@ -73,7 +73,7 @@ func (s *stream) watch(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			if s.conn.ConnectionStats().BytesReceived > maxEarly {
+			if s.conn.ConnectionStats().BytesReceived > maxEarly && ctx.Err() == nil { // in this order
 				_ = s.end(codeFlood, "")
 				return
 			}
