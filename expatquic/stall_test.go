@@ -148,20 +148,22 @@ func TestStopSendingOnOpenConnection(t *testing.T) {
 	_ = c.Close()
 }
 
-// relay passes packets on between a client and a server, as a NAT does.
+// relay passes packets on between a client and a server, as a NAT does, and those of
+// the server from when open is closed.
 type relay struct {
+	open   <-chan struct{}
 	front  net.PacketConn
 	server net.Addr
 	client atomic.Pointer[net.Addr]
 	back   atomic.Pointer[net.PacketConn]
 }
 
-func newRelay(t *testing.T, server net.Addr) *relay {
+func newRelay(t *testing.T, server net.Addr, open <-chan struct{}) *relay {
 	t.Helper()
 	front, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = front.Close() })
-	r := &relay{front: front, server: server}
+	r := &relay{open: open, front: front, server: server}
 	r.rebind(t)
 	go func() {
 		b := make([]byte, 1<<16)
@@ -191,6 +193,7 @@ func (r *relay) rebind(t *testing.T) {
 			if err != nil {
 				return
 			}
+			<-r.open
 			_, _ = r.front.WriteTo(b[:n], *r.client.Load())
 		}
 	}()
@@ -203,7 +206,9 @@ func TestMigration(t *testing.T) {
 	client.Reattest, server.Reattest = true, true
 	at := listen(t, server, fast())
 	accepted := at.accept()
-	nat := newRelay(t, at.Addr())
+	open := make(chan struct{})
+	close(open)
+	nat := newRelay(t, at.Addr(), open)
 	c, err := Dial(within(t), nat.front.LocalAddr().String(), client, fast())
 	require.NoError(t, err)
 	defer c.Close()
