@@ -1,6 +1,7 @@
 package authenticator
 
 import (
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -69,13 +70,20 @@ func verifyChain(c Chain, roots *x509.CertPool, name string, usage x509.ExtKeyUs
 	return CheckStaple(c.OCSPStaple, chains[0], at)
 }
 
+// maxStaple bounds an OCSP response in bytes, and with it the key of a responder
+// inside: its signature is checked before it is known who certified that key.
+const maxStaple = 16 << 10
+
 // CheckStaple checks an OCSP response (RFC 6960) for the leaf of a verified
 // chain: signed by the leaf's issuer or by a responder that the issuer certified
 // for it (Section 4.2.2.2), good, and current at the time given. A response
 // without nextUpdate never runs out and is refused. It uses no network.
 func CheckStaple(staple []byte, verified []*x509.Certificate, at time.Time) error {
-	if len(verified) < 2 {
+	switch {
+	case len(verified) < 2:
 		return errors.New("OCSP: the leaf is its own issuer")
+	case len(staple) > maxStaple:
+		return fmt.Errorf("OCSP: the response has %d bytes, at most %d are read", len(staple), maxStaple)
 	}
 	response, err := ocsp.ParseResponseForCert(staple, verified[0], verified[1])
 	switch {
@@ -109,6 +117,9 @@ func (s *Session) parseChain(entries []Entry) (Chain, error) {
 	c := Chain{Certificates: make([]*x509.Certificate, 0, len(entries))}
 	for i, e := range entries {
 		cert, err := s.parse(e.Certificate)
+		if err == nil {
+			err = checkCost(cert)
+		}
 		if err != nil {
 			return Chain{}, reason(ErrCertificate, "certificate %d: %w", i, err)
 		}
@@ -122,6 +133,16 @@ func (s *Session) parseChain(entries []Entry) (Chain, error) {
 		return Chain{}, reason(ErrDecode, "signed_certificate_timestamp")
 	}
 	return c, nil
+}
+
+// checkCost bounds what it costs to check a signature by a certificate's key. It
+// looks at each certificate of a chain: X.509 validation checks signatures by keys
+// that nobody vouches for on its way to a root.
+func checkCost(c *x509.Certificate) error {
+	if pub, ok := c.PublicKey.(*rsa.PublicKey); ok && pub.N.BitLen() > maxRSABits {
+		return fmt.Errorf("RSA key of %d bits, at most %d are used", pub.N.BitLen(), maxRSABits)
+	}
+	return nil
 }
 
 const statusTypeOCSP = 1

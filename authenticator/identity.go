@@ -55,6 +55,9 @@ func newIdentity(cert tls.Certificate) (*Identity, error) {
 	}
 	for i, der := range cert.Certificate {
 		c, err := x509.ParseCertificate(der)
+		if err == nil {
+			err = checkCost(c)
+		}
 		if err != nil {
 			return nil, reason(ErrCertificate, "certificate %d: %w", i, err)
 		}

@@ -15,6 +15,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"math/big"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -246,5 +247,39 @@ func TestRSAKeyNumbers(t *testing.T) {
 		s, ok := lookupScheme(tls.PSSWithSHA256)
 		require.True(t, ok)
 		require.False(t, s.verify(key.key, []byte("content"), make([]byte, 256)), name)
+	}
+}
+
+// I-17: a certificate anywhere in the chain bounds what its signatures cost to
+// check. One with a modulus of 900,000 bits keeps a core busy for a minute.
+func TestRSAKeySizesInChain(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		bits int
+		ok   bool
+	}{{8192, true}, {8193, false}} {
+		n := must(rand.Prime(rand.Reader, 64))
+		n.Lsh(n, uint(tc.bits-n.BitLen())).SetBit(n, 0, 1)
+		ca := template("some CA")
+		ca.IsCA, ca.BasicConstraintsValid = true, true
+		der := must(x509.CreateCertificate(rand.Reader, ca, newCA().Intermediate, &rsa.PublicKey{N: n, E: 65537}, newCA().Signer()))
+		cert := ownLeaf()
+		cert.Certificate = append(slices.Clone(cert.Certificate), der)
+		id, err := NewIdentity(cert)
+		if !tc.ok {
+			requireError(t, err, ErrCertificate, OpAuthenticate, FaultLocal)
+			id = ecdsaIdentity(t) // and as a peer that does not care
+			id.entries = append(slices.Clone(id.entries), Entry{Certificate: der})
+		}
+		p := exporterPair(t)
+		request, received := ask(t, p.client, p.server, RequestOptions{})
+		b, err := p.server.Authenticate(context.Background(), received, id)
+		require.NoError(t, err)
+		_, err = p.client.Validate(request, b, anyChain)
+		if tc.ok {
+			require.NoError(t, err)
+		} else {
+			requireError(t, err, ErrCertificate, OpValidate, FaultPeer)
+		}
 	}
 }

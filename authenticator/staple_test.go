@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"math/big"
 	"testing"
 	"time"
@@ -40,6 +42,13 @@ func responder(key crypto.Signer, usage x509.ExtKeyUsage, from, to time.Time) *x
 	return must(newCA().Issue(c, key)).Leaf
 }
 
+// padded makes a response larger by n bytes.
+func padded(n int) func(*ocsp.Response) {
+	return func(r *ocsp.Response) {
+		r.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99999}, Value: make([]byte, n)}}
+	}
+}
+
 // B-10: revocation as part of X.509 validation.
 func TestCheckStaple(t *testing.T) {
 	t.Parallel()
@@ -68,6 +77,8 @@ func TestCheckStaple(t *testing.T) {
 		{"by a responder of another use", staple(t, leaf, nil, responder(key, x509.ExtKeyUsageServerAuth, hour(-1), hour(1)), key), false},
 		{"by a responder that has run out", staple(t, leaf, nil, responder(key, x509.ExtKeyUsageOCSPSigning, hour(-2), hour(-1)), key), false},
 		{"by a responder of tomorrow", staple(t, leaf, nil, responder(key, x509.ExtKeyUsageOCSPSigning, hour(1), hour(2)), key), false},
+		{"large", staple(t, leaf, padded(15<<10), nil, ca), true},
+		{"larger than any responder's", staple(t, leaf, padded(16<<10), nil, ca), false},
 		{"not OCSP", []byte("good"), false},
 		{"empty", nil, false},
 	} {
