@@ -145,7 +145,8 @@ func (r *Result) Tier() Tier { return r.tier }
 // Verifier names who decided.
 func (r *Result) Verifier() string { return r.options.Verifier }
 
-// Lifetime is how long the Result holds, from when it was made.
+// Lifetime is how long the Result holds, from when it was made. A connection cuts it
+// to whole seconds, which is what it can tell the peer.
 func (r *Result) Lifetime() time.Duration { return r.options.Lifetime }
 
 // Appraisals are the verdicts by attesting environment. The caller must not
