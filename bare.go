@@ -44,7 +44,7 @@ func ClientTo(nc net.Conn, host string, cfg *Config) *Conn {
 // verdicts hold, nor where re-attestation is agreed ([Config].Reattest): then the
 // TLS connection carries frames.
 func (c *Conn) Bare() (tc *tls.Conn, ok bool) {
-	if c.phase.Load() != phaseOpen || c.mux != nil {
+	if c.phase.Load() != phaseOpen || c.mux != nil || c.lapsed() {
 		return nil, false
 	}
 	tc, ok = c.tls.(*tls.Conn)

@@ -44,7 +44,8 @@ type Config struct {
 	// documentation). NextProtos names the application protocols; on the wire
 	// each is offered as expat/1+NAME. RootCAs (nil: the system's) and
 	// ServerName judge the authenticator of a server, ClientCAs that of a
-	// client. InsecureSkipVerify is refused.
+	// client. Time is also the clock by which verdicts run out, beside the
+	// monotonic one. InsecureSkipVerify is refused.
 	TLS *tls.Config
 
 	// Attester proves what this side is. Nil: a peer that asks is refused, and

@@ -52,10 +52,10 @@ type Conn struct {
 
 // opened is what an open connection knows. With mux each new verdict replaces it.
 type opened struct {
-	result  *attestation.Result // nil without a Verifier
-	peer    *authenticator.Peer // nil without a Verifier
-	expires time.Time
-	expiry  *time.Timer // nil if no verdict runs out, and with mux
+	result *attestation.Result // nil without a Verifier
+	peer   *authenticator.Peer // nil without a Verifier
+	until  instant             // when the first verdict runs out
+	expiry *time.Timer         // nil if no verdict runs out, and with mux
 }
 
 // The phases of a connection. Application data flows in phaseOpen only.
@@ -149,11 +149,31 @@ func Dial(ctx context.Context, network, addr string, cfg *Config) (*Conn, error)
 func (c *Conn) ready() error {
 	switch c.phase.Load() {
 	case phaseOpen:
+		if c.lapsed() {
+			return c.cause()
+		}
 		return nil
 	case phaseFailed:
 		return c.cause()
 	}
 	return c.HandshakeContext(context.Background())
+}
+
+// lapsed tells whether an open connection has failed, be it that a verdict has run
+// out and no timer has said so yet: timers are late where a machine is busy, and stand
+// still where it is suspended.
+func (c *Conn) lapsed() bool {
+	switch c.phase.Load() {
+	case phaseNew:
+		return false
+	case phaseFailed:
+		return true
+	}
+	if !c.prepared.reached(c.opened.Load().until) {
+		return false
+	}
+	go c.expire()
+	return true
 }
 
 var errExpired = &Error{Stage: StageLifetime, Alert: AlertAttestationRequired, Side: Local, Err: ErrExpired}
@@ -178,8 +198,8 @@ func (c *Conn) Read(b []byte) (int, error) {
 		return c.mux.read(b)
 	}
 	n, err := c.tls.Read(b)
-	if c.phase.Load() == phaseFailed {
-		return 0, c.cause() // a verdict ran out while we waited
+	if c.lapsed() {
+		return 0, c.cause() // while we waited
 	}
 	return n, err
 }
@@ -301,11 +321,12 @@ func (c *Conn) PeerCertificates() []*x509.Certificate {
 
 // Expires is when the first of the two verdicts runs out, after which reads and
 // writes fail with [ErrExpired], unless re-attestation replaces it before. It is
-// zero if none does, and before the
-// handshake is complete.
+// zero if none does, and before the handshake is complete. The connection ends
+// earlier where the clock (TLS.Time) is set forward, or goes on while the machine is
+// suspended.
 func (c *Conn) Expires() time.Time {
 	if o := c.opened.Load(); o != nil {
-		return o.expires
+		return o.until.at
 	}
 	return time.Time{}
 }

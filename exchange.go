@@ -36,20 +36,12 @@ type exchange struct {
 
 	gone bool // the peer has ended the connection
 
-	verdict           // ours on the peer
-	theirs  time.Time // when the peer's on us runs out; zero: never
+	verdict         // ours on the peer
+	theirs  instant // when the peer's on us runs out
 }
 
-// expires is when the first of both verdicts runs out; zero: never.
-func (x *exchange) expires() time.Time { return earlier(x.ours, x.theirs) }
-
-// earlier is the earlier of two times, of which zero stands for never.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
+// until is when the first of both verdicts runs out.
+func (x *exchange) until() instant { return x.ours.earlier(x.theirs) }
 
 // run returns nil when both sides have agreed that application data may flow.
 // Otherwise the peer has been told, as far as it listens, and the connection is
@@ -58,14 +50,14 @@ func (x *exchange) run(ctx context.Context) *Error {
 	x.out = newSender(x.tls, x.Trace, func() {
 		// Nothing that we wait for can arrive now, but for the peer's reason.
 		_ = x.tls.SetReadDeadline(time.Now().Add(grace))
-	})
+	}, x.conn.lapsed)
 	err := x.steps(ctx)
 	if err == nil {
 		if e := x.out.flush(ctx); e != nil {
 			err = broken(StageResult, e)
 		}
 	}
-	if at := x.expires(); err == nil && !at.IsZero() && !time.Now().Before(at) {
+	if err == nil && x.reached(x.until()) {
 		err = errExpired // the peer took longer over its verdict than ours holds
 	}
 	if err != nil {

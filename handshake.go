@@ -120,14 +120,15 @@ func (c *Conn) servedBy() *tls.Config {
 
 // open lets application data flow until the first verdict runs out.
 func (c *Conn) open(x *exchange) {
-	o := &opened{result: x.result, peer: x.peer, expires: x.expires()}
+	o := &opened{result: x.result, peer: x.peer, until: x.until()}
 	c.opened.Store(o)
 	if c.apart != nil || x.mux() && x.hello.Mux {
 		c.openMux(x)
 		return
 	}
-	if !o.expires.IsZero() {
-		o.expiry = time.AfterFunc(time.Until(o.expires), c.expire)
+	if !o.until.never() {
+		o.expiry = time.AfterFunc(lookEvery, c.look)
+		o.expiry.Reset(c.prepared.wait(o.until)) // look finds it
 	}
 	c.phase.CompareAndSwap(phaseNew, phaseOpen) // unless it has run out already
 	if c.life.Err() != nil {
@@ -148,10 +149,23 @@ func (c *Conn) openMux(x *exchange) {
 	c.mux.start()
 }
 
-// fail ends an open connection; err stays.
-func (c *Conn) fail(err *Error) {
-	c.phase.Store(phaseFailed)
+// look is what the timer calls. It ends the connection if a verdict has run out, and
+// has itself called again if not.
+func (c *Conn) look() {
+	o := c.opened.Load()
+	switch {
+	case c.prepared.reached(o.until):
+		c.expire()
+	case c.life.Err() == nil:
+		o.expiry.Reset(c.prepared.wait(o.until))
+	}
+}
+
+// fail ends an open connection; err stays. It tells whether that is news.
+func (c *Conn) fail(err *Error) bool {
+	news := c.phase.Swap(phaseFailed) != phaseFailed
 	c.end(err)
+	return news
 }
 
 // cause is why a connection has failed that has.
@@ -164,7 +178,13 @@ func (c *Conn) cause() error {
 // way end too, whether or not the peer takes a close_notify, and what is
 // deciphered and not read is dropped.
 func (c *Conn) expire() {
-	c.fail(errExpired)
+	if c.mux != nil {
+		c.mux.fail(errExpired)
+		return
+	}
+	if !c.fail(errExpired) {
+		return
+	}
 	limit := time.AfterFunc(grace, func() { _ = c.net.Close() })
 	defer limit.Stop()
 	_ = c.net.SetReadDeadline(time.Unix(1, 0))

@@ -34,8 +34,8 @@ type mux struct {
 	renewal *renewal   // under way; nil: none
 	shown   *flight    // our latest AUTHENTICATOR
 	paid    time.Time  // up to when answers are used up; see pace
-	due     time.Time  // when to ask anew; zero: only when told to
-	drawn   time.Time  // when the verdict was made to which due belongs
+	due     instant    // when to ask anew; never: only when told to
+	drawn   instant    // when the verdict was made to which due belongs
 	timer   *time.Timer
 	closed  [2]bool // the stream has ended: ours, the peer's
 }
@@ -61,7 +61,13 @@ func (m *mux) start() {
 }
 
 // read is Conn.Read.
-func (m *mux) read(b []byte) (int, error) { return m.in.read(b, &m.readBy) }
+func (m *mux) read(b []byte) (int, error) {
+	n, err := m.in.read(b, &m.readBy)
+	if m.conn.lapsed() {
+		return 0, m.conn.cause()
+	}
+	return n, err
+}
 
 // write is Conn.Write.
 func (m *mux) write(b []byte) (int, error) {
@@ -78,6 +84,8 @@ func (m *mux) write(b []byte) (int, error) {
 	}
 	n, err := m.out.stream(b, stop, m.conn.life.Done())
 	switch {
+	case n < len(b) && m.conn.lapsed():
+		err = m.conn.cause()
 	case m.conn.life.Err() != nil && (err != nil || n < len(b)):
 		err = context.Cause(m.conn.life)
 	case err == nil && n < len(b):
@@ -189,7 +197,7 @@ func (m *mux) ended(err error) {
 		m.x.state.ask = askDone
 		m.renewal.lost <- e
 	}
-	m.plan()
+	m.publish()
 	m.mu.Unlock()
 	if err == io.EOF {
 		m.in.end(io.EOF)
@@ -293,7 +301,7 @@ func (m *mux) closeWrite() error {
 	for m.conn.life.Err() == nil && (m.renewal != nil || m.x.state.answer == answerOwed) {
 		m.changed.Wait()
 	}
-	m.plan()
+	m.publish()
 	m.mu.Unlock()
 	m.writing.Lock()
 	defer m.writing.Unlock()

@@ -167,7 +167,7 @@ func (m *mux) accept(v *verdict) *Error {
 // publish lets users of the connection see what is known now. It is called with
 // mu held.
 func (m *mux) publish() {
-	m.conn.opened.Store(&opened{result: m.x.result, peer: m.x.peer, expires: m.x.expires()})
+	m.conn.opened.Store(&opened{result: m.x.result, peer: m.x.peer, until: m.limit()})
 	m.plan()
 }
 
@@ -275,21 +275,21 @@ func (m *mux) plan() {
 	if m.conn.life.Err() != nil {
 		return
 	}
-	if !m.drawn.Equal(m.x.made) {
+	if m.drawn != m.x.made {
 		m.drawn, m.due = m.x.made, m.x.due()
 	}
 	next := m.limit()
 	if m.renewal == nil && m.mayRenew() {
-		next = earlier(next, m.due)
+		next = next.earlier(m.due)
 	}
 	switch {
-	case next.IsZero() && m.timer != nil:
+	case next.never() && m.timer != nil:
 		m.timer.Stop()
-	case next.IsZero():
+	case next.never():
 	case m.timer == nil:
-		m.timer = time.AfterFunc(time.Until(next), m.wake)
+		m.timer = time.AfterFunc(m.x.wait(next), m.wake)
 	default:
-		m.timer.Reset(time.Until(next))
+		m.timer.Reset(m.x.wait(next))
 	}
 }
 
@@ -298,28 +298,27 @@ func (m *mux) mayRenew() bool { return !m.x.state.once && !m.halfClosed() }
 
 func (m *mux) halfClosed() bool { return m.closed[ownEnd] || m.closed[peersEnd] }
 
-// limit is when the first verdict runs out; zero: never. Once a side has ended
+// limit is when the first verdict runs out. Once a side has ended
 // its stream nobody can be asked anew: then one that was to be renewed stands
 // for two intervals at most.
-func (m *mux) limit() time.Time {
-	at := m.x.expires()
+func (m *mux) limit() instant {
+	until := m.x.until()
 	if m.halfClosed() && m.x.ReattestEvery > 0 {
-		at = earlier(at, m.x.made.Add(2*m.x.ReattestEvery))
+		until = until.earlier(m.x.made.add(2 * m.x.ReattestEvery))
 	}
-	return at
+	return until
 }
 
 // wake is what the timer calls.
 func (m *mux) wake() {
 	m.mu.Lock()
-	now, at := time.Now(), m.limit()
 	switch {
 	case m.conn.life.Err() != nil:
-	case !at.IsZero() && !now.Before(at):
+	case m.x.reached(m.limit()):
 		m.mu.Unlock()
 		m.fail(errExpired)
 		return
-	case m.renewal == nil && m.mayRenew() && !m.due.IsZero() && !now.Before(m.due):
+	case m.renewal == nil && m.mayRenew() && m.x.reached(m.due):
 		r := m.begin()
 		m.mu.Unlock()
 		m.run(r)
@@ -337,16 +336,16 @@ const (
 	renewJitter = 0.1
 )
 
-// due is when the peer is to be asked anew; zero: never.
-func (x *exchange) due() time.Time {
+// due is when the peer is to be asked anew.
+func (x *exchange) due() instant {
 	after := x.ReattestEvery
-	if !x.ours.IsZero() {
-		if d := time.Duration(float64(x.ours.Sub(x.made)) * renewAfter); after == 0 || d < after {
+	if !x.ours.never() {
+		if d := time.Duration(float64(x.ours.at.Sub(x.made.at)) * renewAfter); after == 0 || d < after {
 			after = d
 		}
 	}
 	if after == 0 {
-		return time.Time{}
+		return instant{}
 	}
-	return x.made.Add(time.Duration(float64(after) * (1 - renewJitter + 2*renewJitter*rand.Float64())))
+	return x.made.add(time.Duration(float64(after) * (1 - renewJitter + 2*renewJitter*rand.Float64())))
 }

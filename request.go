@@ -60,8 +60,8 @@ func (x *exchange) receiveAuthenticator(ctx context.Context, payload []byte) *Er
 type verdict struct {
 	peer   *authenticator.Peer
 	result *attestation.Result
-	made   time.Time
-	ours   time.Time // when it runs out; zero: never
+	made   instant
+	ours   instant // when it runs out
 }
 
 // judge validates an authenticator and appraises what it carries.
@@ -103,9 +103,9 @@ func (x *exchange) appraise(ctx context.Context, peer *authenticator.Peer) (*ver
 	if err != nil {
 		return nil, failed(StageAppraise, err)
 	}
-	v := &verdict{peer: peer, result: result, made: time.Now()}
+	v := &verdict{peer: peer, result: result, made: x.instant()}
 	if l := result.Lifetime(); l != attestation.ConnectionLifetime {
-		v.ours = v.made.Add(l.Truncate(time.Second)) // as the peer is told it
+		v.ours = v.made.add(l.Truncate(time.Second)) // as the peer is told it
 	}
 	return v, nil
 }

@@ -104,9 +104,9 @@ func (x *exchange) receiveResult(payload []byte) *Error {
 	if x.refusal != nil {
 		return failed(StageResult, fmt.Errorf("%w: peer accepted a refusal", ErrProtocol))
 	}
-	x.theirs = time.Time{}
+	x.theirs = instant{}
 	if verdict.Lifetime != 0 {
-		x.theirs = time.Now().Add(verdict.Lifetime)
+		x.theirs = x.instant().add(verdict.Lifetime)
 	}
 	x.state.answer = answerDone
 	return nil

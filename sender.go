@@ -30,7 +30,8 @@ type flight struct {
 type sender struct {
 	w      io.Writer
 	trace  *Trace
-	broken func() // called when a write fails
+	broken func()      // called when a write fails
+	stale  func() bool // tells that no more data may leave
 
 	mu    sync.Mutex
 	queue []*flight     // ahead of data
@@ -43,8 +44,8 @@ type sender struct {
 	idle  chan struct{} // closed when the goroutine is gone; nil: there is none
 }
 
-func newSender(w io.Writer, trace *Trace, broken func()) *sender {
-	return &sender{w: w, trace: trace, broken: broken}
+func newSender(w io.Writer, trace *Trace, broken func(), stale func() bool) *sender {
+	return &sender{w: w, trace: trace, broken: broken, stale: stale}
 }
 
 // frameBuffers hold one DATA frame, which is one TLS record.
@@ -72,6 +73,9 @@ func (s *sender) loop() {
 			err = s.write(f.frames)
 			s.mu.Lock()
 			f.frames = nil // told looks at f for as long as the connection lasts
+		case s.takes && len(s.data) > 0 && s.stale():
+			s.mute = true
+			s.finish()
 		case s.takes && len(s.data) > 0:
 			if buf == nil {
 				buf = frameBuffers.Get().(*[wire.HeaderSize + wire.MaxData]byte)

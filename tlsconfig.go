@@ -79,6 +79,9 @@ type link struct {
 // of the stream if it comes between two records.
 func (l *link) Read(b []byte) (int, error) { return l.conn.readUnder(b) }
 
+// Write lets none of a long Write leave once a verdict has run out.
+func (l *link) Write(b []byte) (int, error) { return l.conn.writeUnder(b) }
+
 // clientLink is the same under a client's.
 type clientLink struct {
 	net.Conn
@@ -87,17 +90,28 @@ type clientLink struct {
 
 func (l *clientLink) Read(b []byte) (int, error) { return l.conn.readUnder(b) }
 
+func (l *clientLink) Write(b []byte) (int, error) { return l.conn.writeUnder(b) }
+
 // readUnder reads for TLS. What arrives once a verdict has run out is dropped
 // here, since the bare TLS connection would deliver it. With mux the pump does so.
 func (c *Conn) readUnder(b []byte) (int, error) {
 	n, err := c.net.Read(b)
-	if c.phase.Load() == phaseFailed && c.mux == nil {
+	if c.lapsed() && c.mux == nil {
 		return 0, c.cause()
 	}
 	if err == io.EOF {
 		c.cut.Store(true)
 	}
 	return n, err
+}
+
+// writeUnder writes for TLS. What ends a connection passes: close_notify, and with mux
+// the reason.
+func (c *Conn) writeUnder(b []byte) (int, error) {
+	if c.phase.Load() == phaseOpen && c.mux == nil && c.lapsed() {
+		return 0, c.cause()
+	}
+	return c.net.Write(b)
 }
 
 // serverTLS is the configuration of a server. Its callbacks record on the Conn
