@@ -305,6 +305,51 @@ func TestRequestsArePaced(t *testing.T) {
 	})
 }
 
+// stuck is a connection on which writes can be made to fail.
+type stuck struct {
+	net.Conn
+	fails atomic.Bool
+}
+
+var errStuck = errors.New("no route to host")
+
+func (c *stuck) Write(b []byte) (int, error) {
+	if c.fails.Load() {
+		return 0, errStuck
+	}
+	return c.Conn.Write(b)
+}
+
+// A Read ends with the reason for which a write has failed, not with the deadline by
+// which it was made to end: callers try again after that.
+func TestWriteFailsLive(t *testing.T) {
+	t.Parallel()
+	for _, asked := range []bool{false, true} {
+		cc, sc := newWorld(t).configs(serverAttests)
+		renewing(cc)
+		renewing(sc)
+		cn, sn := tlspair.Pipe(t)
+		under := &stuck{Conn: cn}
+		c, s, err1, err2 := handshakes(t, Client(under, cc), Server(sn, sc))
+		require.NoError(t, errors.Join(err1, err2))
+		under.fails.Store(true)
+		var err error
+		if asked {
+			_, err = c.Reattest(t.Context())
+			requireFailure(t, err, StageValidate, AlertProtocol, Local, ErrReattest)
+		} else {
+			_, err = c.Write([]byte("x"))
+		}
+		require.ErrorIs(t, err, errStuck)
+		_, err = c.Read(make([]byte, 1))
+		require.ErrorIs(t, err, errStuck)
+		var timeout interface{ Timeout() bool }
+		require.False(t, errors.As(err, &timeout) && timeout.Timeout(), "%v", err)
+		_ = c.Close()
+		_ = s.Close()
+	}
+}
+
 // bytesOf is a frame to be read.
 func bytesOf(t testing.TB, typ wire.Type, payload string) io.Reader {
 	t.Helper()
@@ -322,7 +367,7 @@ func TestPeerEndsWhileClosed(t *testing.T) {
 	t.Parallel()
 	nc, _ := net.Pipe()
 	conn := newConn(nc, authenticator.Client)
-	m := newMux(conn, &exchange{prepared: &prepared{Config: &Config{}}, conn: conn})
+	m := newMux(conn, &exchange{prepared: &prepared{Config: &Config{}}, conn: conn, out: newSender(nil, nil, nil, nil)})
 	m.x.state = state{ask: askPending, answer: answerNone, live: true}
 	m.mu.Lock()
 	ended := make(chan struct{})

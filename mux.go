@@ -175,12 +175,16 @@ func (m *mux) ended(err error) {
 	if m.conn.life.Err() != nil {
 		return
 	}
+	unsent := m.out.failed()
+	switch {
+	case err == io.EOF && m.conn.cut.Load():
+		err = io.ErrUnexpectedEOF // without close_notify
+	case unsent != nil && errors.Is(err, os.ErrDeadlineExceeded):
+		err = unsent // which set the deadline
+	}
 	if m.conn.apart != nil {
 		m.lost(err)
 		return
-	}
-	if err == io.EOF && m.conn.cut.Load() {
-		err = io.ErrUnexpectedEOF // without close_notify
 	}
 	m.mu.Lock()
 	if m.conn.life.Err() != nil { // Close came meanwhile, and the renewal may be gone
@@ -213,9 +217,6 @@ func (m *mux) ended(err error) {
 // lost ends a connection whose exchange can no longer speak. A stream of its own
 // ends with the connection alone: else a peer that ended it could not be asked.
 func (m *mux) lost(err error) {
-	if e := m.out.failed(); e != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-		err = e // which set the deadline
-	}
 	if err == io.EOF || gone(err) {
 		err = fmt.Errorf("%w: %w", ErrLost, err)
 	}
