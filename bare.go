@@ -74,6 +74,7 @@ func (l *clientLink) Close() error { return l.conn.closeUnder() }
 // Conn's knowledge: the timer must not keep the Conn until a verdict runs out.
 func (c *Conn) closeUnder() error {
 	if o := c.opened.Load(); o != nil {
+		c.end(net.ErrClosed)
 		o.stop()
 	}
 	return c.net.Close()
