@@ -33,9 +33,9 @@ import (
 )
 
 // startVerifier runs expat verifier serve in a process of its own.
-func startVerifier(t *testing.T, dir, listen string) (p *exec.Cmd, addr string) {
+func startVerifier(t *testing.T, dir, listen string, more ...string) (p *exec.Cmd, addr string) {
 	t.Helper()
-	p = exec.Command("expat", "verifier", "serve", "--state", dir, "--side", "client", "--listen", listen)
+	p = exec.Command("expat", append([]string{"verifier", "serve", "--state", dir, "--side", "client", "--listen", listen}, more...)...)
 	p.Env = append(os.Environ(), noExitSleep)
 	out, err := p.StdoutPipe()
 	require.NoError(t, err)
@@ -58,7 +58,7 @@ type relyingParty struct {
 	own      *platform.Own
 }
 
-func newRelyingParty(t *testing.T, dir, verifier string) *relyingParty {
+func newRelyingParty(t *testing.T, dir, verifier string, change ...func(*expat.Config)) *relyingParty {
 	t.Helper()
 	trust, keys, err := state.Create(dir, time.Now())
 	require.NoError(t, err)
@@ -81,14 +81,18 @@ func newRelyingParty(t *testing.T, dir, verifier string) *relyingParty {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	rp.addr = ln.Addr().String()
-	l := expat.NewListener(ln, &expat.Config{
+	cfg := &expat.Config{
 		TLS:      &tls.Config{Certificates: []tls.Certificate{cert}, ClientCAs: trust.Roots()},
 		Verifier: rp.verifier,
 		Refused: func(_ net.Addr, err error) {
 			rp.refused.Add(1)
 			rp.reason.Store(err)
 		},
-	})
+	}
+	for _, f := range change {
+		f(cfg)
+	}
+	l := expat.NewListener(ln, cfg)
 	var served sync.WaitGroup
 	served.Go(func() {
 		for {
@@ -114,7 +118,7 @@ func newRelyingParty(t *testing.T, dir, verifier string) *relyingParty {
 func (rp *relyingParty) dial(ctx context.Context) (*expat.Conn, error) {
 	return expat.Dial(ctx, "tcp", rp.addr, &expat.Config{
 		TLS:      &tls.Config{RootCAs: rp.trust.Roots(), ServerName: "127.0.0.1", Certificates: []tls.Certificate{rp.own.Certificate}},
-		Attester: rp.own.Attester,
+		Attester: rp.own.Attester, Reattest: true,
 	})
 }
 

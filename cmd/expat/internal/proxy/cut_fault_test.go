@@ -181,7 +181,7 @@ func testCutAtEveryFrame(t *testing.T, reattest string) {
 			require.Equal(t, "hello and the end", answer, at)
 		}
 	})
-	time.Sleep(time.Second) // so that the log tells of each cut again
+	time.Sleep(time.Second)            // so that the log tells of each cut again
 	cuts := server.log.lines(t, "cut") // a megabyte is on its way
 	x.plan.Store(&cut{fromClient, exchange[fromClient] + 20, false})
 	_, err := ask(t, client.addrs["out"], strings.Repeat("x", 1<<20))

@@ -194,7 +194,7 @@ func (p *post) late(err error) bool {
 	}
 	log := p.server.log.String() + p.client.log.String()
 	return strings.Contains(log, "deadline exceeded") ||
-		errors.Is(err, errHalf) && strings.Contains(log, "ran out") // two intervals after the last verdict
+		errors.Is(err, errHalf) && (strings.Contains(log, "ran out") || strings.Contains(log, "attestation required")) // two intervals after the last verdict
 }
 
 // stream echoes for a while, and ends in good order.
