@@ -48,7 +48,7 @@ type proxy struct {
 }
 
 // newProxy prepares a proxy; it has no generation yet.
-func newProxy(ctx context.Context, spec config.Proxy, m *metrics, log *slog.Logger) (*proxy, error) {
+func newProxy(ctx context.Context, spec config.Proxy, every time.Duration, m *metrics, log *slog.Logger) (*proxy, error) {
 	log = log.With("proxy", spec.Name)
 	p := &proxy{name: spec.Name, spec: spec, metrics: m, log: log, now: time.Now, sampled: &sampledLog{log: log, kinds: make(map[string]*kind)}}
 	m.begin(spec.Name)
@@ -59,7 +59,7 @@ func newProxy(ctx context.Context, spec config.Proxy, m *metrics, log *slog.Logg
 	if p.own.Renew != nil {
 		p.issued.Store(&p.own.Certificate)
 	}
-	if p.judge, err = newJudge(ctx, spec.Verify, p.policyChanged); err != nil {
+	if p.judge, err = newJudge(ctx, spec.Verify, every, p.policyChanged); err != nil {
 		return nil, errors.Join(err, p.own.Close())
 	}
 	if spec.Result != nil {

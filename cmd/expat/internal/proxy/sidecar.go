@@ -81,7 +81,7 @@ func Check(ctx context.Context, path string) (*config.File, error) {
 		if spec.Identity != nil && spec.Identity.State != "" {
 			spec.Identity = nil // is made, and its device opened, when the sidecar starts
 		}
-		j, err := newJudge(ctx, spec.Verify, nil)
+		j, err := newJudge(ctx, spec.Verify, 0, nil)
 		if err != nil {
 			return nil, fmt.Errorf("%s: verify: %w", spec.Name, err)
 		}
@@ -96,7 +96,7 @@ func Check(ctx context.Context, path string) (*config.File, error) {
 // prepare makes the proxies, each with its first generation.
 func (s *Sidecar) prepare(ctx context.Context, file *config.File, f files, change func(*proxy)) error {
 	for _, spec := range file.Proxies {
-		p, err := newProxy(ctx, spec, s.metrics, s.log)
+		p, err := newProxy(ctx, spec, file.Reload.Interval, s.metrics, s.log)
 		if err != nil {
 			return fmt.Errorf("%s: %w", spec.Name, err)
 		}

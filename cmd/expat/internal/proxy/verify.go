@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/expat-go/expat/attestation"
 	"github.com/expat-go/expat/cmd/expat/internal/platform"
@@ -24,6 +25,7 @@ type policyChanged func(file string, in *policy.Policy, err error)
 // judge is what judges peers; the zero judge demands nothing.
 type judge struct {
 	attestation.Verifier
+	every    time.Duration // policies are looked at; 0: as they want
 	policies []*policy.Reloading
 	closers  []func() error
 }
@@ -36,9 +38,9 @@ func (j *judge) Close() error {
 	return errors.Join(errs...)
 }
 
-// newJudge makes what a configuration demands of peers.
-func newJudge(ctx context.Context, v *config.Verify, changed policyChanged) (*judge, error) {
-	j := new(judge)
+// newJudge makes what a configuration demands of peers. Policies are looked at so often.
+func newJudge(ctx context.Context, v *config.Verify, every time.Duration, changed policyChanged) (*judge, error) {
+	j := &judge{every: every}
 	var err error
 	switch {
 	case v == nil:
@@ -66,7 +68,7 @@ func (j *judge) one(ctx context.Context, file string, c *config.Remote, changed 
 		return v, nil
 	}
 	r, err := policy.NewReloading(ctx, file, policy.ReloadOptions{
-		Options: platform.PolicyOptions(),
+		Options: platform.PolicyOptions(), Interval: j.every,
 		Changed: func(in *policy.Policy, err error) { changed(file, in, err) },
 	})
 	if err != nil {
