@@ -111,16 +111,18 @@ func (p *prepared) serverByURI(h *tls.Config) {
 	p.verifyHandshake(h, x509.ExtKeyUsageClientAuth)
 }
 
-// verifyPeerURI validates the chain of the peer's authenticator. The peer keeps its
-// name: that of its authenticator before, and a server's of the TLS handshake.
+// verifyPeerURI validates the chain of the peer's authenticator. The peer keeps the
+// name that it has shown on this connection, in the TLS handshake or since.
 func (x *exchange) verifyPeerURI(ctx context.Context, c authenticator.Chain) error {
 	usage := x509.ExtKeyUsageClientAuth
-	var before *x509.Certificate
 	if x.role == authenticator.Client {
 		usage = x509.ExtKeyUsageServerAuth
-		before = x.tls.ConnectionState().PeerCertificates[0] // verifyHandshake saw to it
-	} else if x.peer != nil {
+	}
+	var before *x509.Certificate
+	if x.peer != nil {
 		before = x.peer.Leaf()
+	} else if shown := x.tls.ConnectionState().PeerCertificates; len(shown) > 0 {
+		before = shown[0]
 	}
 	verified, err := x.verifyURI(ctx, c.Certificates, usage)
 	if err != nil {

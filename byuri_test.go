@@ -173,6 +173,15 @@ func TestRootsForURIRefuses(t *testing.T) {
 	_, _, err, _ := connect(t, cc, sc)
 	requireFailure(t, err, StageValidate, AlertCertificate, Local, authenticator.ErrCertificate)
 	require.ErrorContains(t, err, "the peer is spiffe://a.test/client now, and was spiffe://a.test/server before")
+	// And where it is the client, whether or not the handshake validates what it shows.
+	for _, auth := range []tls.ClientAuthType{tls.RequestClientCert, tls.RequireAndVerifyClientCert} {
+		cc, sc = uriConfigs(t, ca)
+		sc.TLS.ClientAuth = auth
+		cc.Identities = []tls.Certificate{uriLeaf(t, ca, bothUsages, serverURI)}
+		_, _, _, err = connect(t, cc, sc)
+		requireFailure(t, err, StageValidate, AlertCertificate, Local, authenticator.ErrCertificate)
+		require.ErrorContains(t, err, "the peer is spiffe://a.test/server now, and was spiffe://a.test/client before")
+	}
 	// A CA is no peer.
 	_, err = uriOf(ca.Root)
 	require.EqualError(t, err, "the peer's certificate is that of a CA")
