@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -196,7 +195,7 @@ func (c *clientConn) roundTrip(req *http.Request) (resp *http.Response, sent boo
 	ctx = context.WithValue(ctx, peerKey{}, valid(c.conn))
 	resp, err = c.cc.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		return nil, wrote.Load(), c.explain(err)
+		return nil, wrote.Load(), explain(c.conn, err)
 	}
 	if err := failure(c.conn); err != nil {
 		_ = resp.Body.Close()
@@ -205,37 +204,9 @@ func (c *clientConn) roundTrip(req *http.Request) (resp *http.Response, sent boo
 	c.served.Store(true)
 	resp.TLS = &c.state
 	if resp.StatusCode != http.StatusSwitchingProtocols && resp.Body != http.NoBody {
-		resp.Body = &body{resp.Body, c}
+		resp.Body = &body{resp.Body, c.conn}
 	}
 	return resp, true, nil
-}
-
-// explain says why the connection failed, if that is what ended a request. net/http
-// tells it to one request, and others that it closed the connection for that one.
-func (c *clientConn) explain(err error) error {
-	if why := failure(c.conn); why != nil && !errors.Is(err, why) {
-		return fmt.Errorf("%w: %w", why, err)
-	}
-	return err
-}
-
-// body is that of a response. As with a Conn, nothing is delivered of what lies in
-// a buffer once a verdict has ended.
-type body struct {
-	io.ReadCloser
-	c *clientConn
-}
-
-// Read implements [io.Reader].
-func (b *body) Read(p []byte) (int, error) {
-	if err := failure(b.c.conn); err != nil {
-		return 0, err
-	}
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		err = b.c.explain(err)
-	}
-	return n, err
 }
 
 // classed is what a verdict comes to.

@@ -79,8 +79,8 @@ func attach(ctx context.Context, nc net.Conn) context.Context {
 // withState gives requests the TLS state in which NegotiatedProtocol is h2, as
 // handlers expect, and not the name under which it was negotiated. A request in the
 // other protocol than the one negotiated is refused. One that came over no attested
-// connection, as when the [http.Server] itself serves a port, is dropped, and so is one
-// that was left in a buffer when a verdict ended.
+// connection, as when the [http.Server] itself serves a port, is dropped, and so is what
+// was left in a buffer when a verdict ended.
 func withState(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, ok := expat.FromContext(r.Context())
@@ -92,7 +92,12 @@ func withState(next http.Handler) http.Handler {
 			http.Error(w, "not the protocol that was negotiated", http.StatusHTTPVersionNotSupported)
 			return
 		}
-		r.TLS = state
-		next.ServeHTTP(w, r)
+		shown := *r // net/http looks at its own again
+		shown.TLS = state
+		if r.Body != http.NoBody {
+			shown.Body = &body{r.Body, conn}
+		}
+		defer func() { r.MultipartForm = shown.MultipartForm }() // whose files it removes
+		next.ServeHTTP(w, &shown)
 	})
 }

@@ -90,3 +90,38 @@ func TestBufferedResponseAfterExpiry(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 	}
 }
+
+// The same of a request, when the verdict on the client ends.
+func TestBufferedRequestBodyAfterExpiry(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"h2", "http/1.1"} {
+		cc, sc := configs("alice", "bob", protocol)
+		sc.Verifier = &toy{lifetime: time.Second}
+		type outcome struct {
+			rest []byte
+			err  error
+		}
+		found := make(chan outcome, 1)
+		_, addr := serve(t, sc, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if _, err := io.ReadFull(r.Body, make([]byte, 7)); err != nil {
+				t.Error(err)
+			}
+			conn, _ := expat.FromContext(r.Context())
+			for failure(conn) == nil {
+				time.Sleep(time.Millisecond)
+			}
+			rest, err := io.ReadAll(r.Body)
+			found <- outcome{rest, err}
+		}))
+		c, _ := client(t, cc, Options{})
+		sent, body := io.Pipe()
+		go func() { _, _ = body.Write([]byte("arrived in time, and not read")) }()
+		failed := make(chan error, 1)
+		go func() { failed <- lasting(c, "https://"+addr+"/", sent) }()
+		got := <-found
+		require.ErrorIs(t, got.err, expat.ErrExpired)
+		require.Empty(t, string(got.rest))
+		require.NoError(t, body.Close()) // over HTTP/1.1 net/http waits for it
+		require.Error(t, <-failed)
+	}
+}
