@@ -1,20 +1,17 @@
 package proxy
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"time"
 
 	"github.com/expat-go/expat"
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/config"
 	"github.com/expat-go/expat/cmd/expat/internal/proxy/limit"
-	"github.com/expat-go/expat/cmd/expat/internal/proxy/relay"
 )
 
 // generation is what can change while a proxy runs. It is built whole, and immutable;
@@ -31,9 +28,6 @@ type generation struct {
 	closeIdle   func()
 	next        atomic.Uint32 // the upstream whose turn it is
 }
-
-// errUpstreams: no upstream answers.
-var errUpstreams = errors.New("no upstream answers")
 
 // generation builds one of a configuration, out of files that it adds to f.
 func (p *proxy) generation(spec config.Proxy, f files) (*generation, error) {
@@ -65,7 +59,17 @@ func (p *proxy) generation(spec config.Proxy, f files) (*generation, error) {
 			return nil, fmt.Errorf("%s: %w", spec.Name, err)
 		}
 	}
+	p.tellOpen(spec.Secrets())
 	return g, nil
+}
+
+// tellOpen tells of secrets that everybody on this machine can read or change.
+func (p *proxy) tellOpen(secrets []string) {
+	for _, name := range secrets {
+		if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o007 != 0 {
+			p.log.Warn("secret is open to everybody", "file", name, "mode", info.Mode().Perm().String())
+		}
+	}
 }
 
 // identity finds the certificate of this side. It returns those that TLS names: none
@@ -107,96 +111,4 @@ func backendTLS(b *config.BackendTLS, f files, now time.Time) (*tls.Config, erro
 func (g *generation) limits() limit.Limits {
 	l := g.spec.Limits
 	return limit.Limits{Connections: l.Connections, PerClient: l.ConnectionsPerClient, NewPerSec: l.NewPerSecondPerClient}
-}
-
-// dial connects to the first upstream that answers, from the one whose turn it is, for
-// a client of the server side or nil. The exchange, on the client side, is not its part.
-func (g *generation) dial(ctx context.Context, client *expat.Conn) (relay.Conn, error) {
-	first := int(g.next.Add(1) - 1)
-	errs := []error{errUpstreams}
-	for i := range g.spec.Upstreams {
-		conn, err := g.dialOne(ctx, g.spec.Upstreams[(first+i)%len(g.spec.Upstreams)], client)
-		if err == nil {
-			return conn, nil
-		}
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		errs = append(errs, err)
-	}
-	return nil, errors.Join(errs...)
-}
-
-func (g *generation) dialOne(ctx context.Context, upstream string, client *expat.Conn) (relay.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, g.spec.Timeouts.Connect)
-	defer cancel()
-	network, address := config.Address(upstream)
-	nc, err := new(net.Dialer).DialContext(ctx, network, address)
-	if err != nil {
-		g.missed(ctx, upstream)
-		return nil, err
-	}
-	conn, err := g.prepare(ctx, nc, client)
-	if err != nil {
-		g.missed(ctx, upstream)
-		return nil, errors.Join(fmt.Errorf("%s: %w", upstream, err), nc.Close())
-	}
-	return conn, nil
-}
-
-// missed counts an upstream that did not answer, unless nobody waited for it any more.
-func (g *generation) missed(ctx context.Context, upstream string) {
-	if !errors.Is(ctx.Err(), context.Canceled) {
-		g.proxy.metrics.upstreams.WithLabelValues(g.spec.Name, upstream).Inc()
-	}
-}
-
-// prepare says on a connection what comes before the stream: whose it is, then TLS.
-func (g *generation) prepare(ctx context.Context, nc net.Conn, client *expat.Conn) (relay.Conn, error) {
-	if g.spec.ProxyProtocol != "" {
-		header, err := announcement(client)
-		if err != nil {
-			return nil, err
-		}
-		if deadline, ok := ctx.Deadline(); ok {
-			_ = nc.SetWriteDeadline(deadline) // of a connection that is open
-		}
-		if _, err := nc.Write(header); err != nil {
-			return nil, err
-		}
-		_ = nc.SetWriteDeadline(time.Time{})
-	}
-	if g.backend == nil || g.spec.Mode == config.HTTP { // net/http does its TLS
-		return nc.(relay.Conn), nil
-	}
-	tc := tls.Client(carrier{nc}, g.backend)
-	if err := tc.HandshakeContext(ctx); err != nil {
-		return nil, fmt.Errorf("TLS: %w", err)
-	}
-	return tc, nil
-}
-
-// answers tells whether one of the upstreams can be reached. All are asked at a time.
-func (g *generation) answers(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	results := make(chan error, len(g.spec.Upstreams))
-	for _, upstream := range g.spec.Upstreams {
-		go func() {
-			conn, err := g.dialOne(ctx, upstream, nil)
-			if err == nil {
-				err = conn.Close()
-			}
-			results <- err
-		}()
-	}
-	errs := []error{errUpstreams}
-	for range g.spec.Upstreams {
-		err := <-results
-		if err == nil {
-			return nil
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
 }

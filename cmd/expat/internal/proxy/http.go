@@ -27,25 +27,26 @@ const (
 
 // http gives a generation what HTTP needs.
 func (g *generation) http() error {
+	// Under TLS the end of a connection is not that of an answer.
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		conn, err := g.dial(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		return carrier{conn}, nil
+	}
 	if g.spec.Side == config.Server {
+		if g.backend == nil {
+			dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return g.dial(ctx, nil) }
+		}
 		t := &http.Transport{
-			DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return g.dial(ctx, nil) },
-			TLSClientConfig: g.backend, TLSHandshakeTimeout: g.spec.Timeouts.Connect, ForceAttemptHTTP2: g.backend != nil,
+			DialContext: dial, TLSClientConfig: g.backend, TLSHandshakeTimeout: g.spec.Timeouts.Connect, ForceAttemptHTTP2: g.backend != nil,
 			IdleConnTimeout: g.spec.Timeouts.Idle, MaxIdleConnsPerHost: maxIdle, DisableCompression: true,
 		}
 		g.transport, g.upgrades, g.closeIdle = t, t, t.CloseIdleConnections
 		return nil
 	}
-	o := expathttp.Options{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			conn, err := g.dial(ctx, nil)
-			if err != nil {
-				return nil, err
-			}
-			return carrier{conn}, nil
-		},
-		IdleTimeout: g.spec.Timeouts.Idle, MaxIdle: maxIdle, DisableCompression: true,
-	}
+	o := expathttp.Options{DialContext: dial, IdleTimeout: g.spec.Timeouts.Idle, MaxIdle: maxIdle, DisableCompression: true}
 	t, err := expathttp.NewTransport(g.client, o)
 	if err != nil {
 		return err

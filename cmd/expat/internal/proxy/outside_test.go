@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -248,4 +250,30 @@ func TestTokenEndsWithVerdict(t *testing.T) {
 	clear(s.tokens)
 	_, err = s.token(t.Context(), c.Peer(), time.Now())
 	require.Error(t, err, "nothing is left to state")
+}
+
+// A name is what whoever is asked makes of it: plain text goes to this machine only.
+func TestOnThisMachine(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]error{
+		"127.0.0.1:80": nil, "127.9.9.9:80": nil, "[::1]:80": nil, "[::ffff:127.0.0.1]:80": nil, "/run/backend": nil,
+		"192.0.2.1:80": errElsewhere, "[2001:db8::1]:80": errElsewhere, "[::ffff:192.0.2.1]:80": errElsewhere, "0.0.0.0:80": errElsewhere,
+	} {
+		require.ErrorIs(t, onThisMachine("tcp", address, nil), want, address)
+	}
+	g := &generation{spec: config.Proxy{Side: config.Server, Timeouts: config.Timeouts{Connect: time.Second}}, proxy: &proxy{metrics: newMetrics()}}
+	_, err := g.dialOne(t.Context(), "192.0.2.1:80", nil)
+	require.ErrorIs(t, err, errElsewhere)
+}
+
+// Keys that everybody can read are told of.
+func TestOpenSecrets(t *testing.T) {
+	t.Parallel()
+	dir := newState(t)
+	newAuthority(t, dir, "ca").write(t, "cert", "localhost")
+	writeKey(t, dir, "sign.pem")
+	require.NoError(t, os.Chmod(filepath.Join(dir, "cert-key.pem"), 0o644))
+	server := start(t, dir, strings.Replace(serverSide("127.0.0.1:1", "mode: http", "result: {key: sign.pem}"), "{attester: simulated, state: s}", "{certificate: cert.pem, key: cert-key.pem}", 1))
+	require.Equal(t, 1, server.log.lines(t, "secret is open to everybody", "/cert-key.pem", `"mode":"-rw-r--r--"`))
+	require.Equal(t, 1, server.log.lines(t, "secret is open to everybody"))
 }

@@ -98,6 +98,23 @@ func TestBackendTLSCut(t *testing.T) {
 	client := start(t, dir, clientSide(server.addrs["web"]))
 	_, err := ask(t, client.addrs["out"], "")
 	require.Error(t, err, "half an answer is not taken for a whole one")
+
+	// In mode http, where the end of the connection is that of the answer.
+	b = serve(t, "tcp", "127.0.0.1:0", func(c net.Conn) {
+		tc := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{leaf}})
+		_, _ = tc.Read(make([]byte, 4096))
+		_, _ = io.WriteString(tc, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf")
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, c)
+	})
+	server = start(t, dir, serverSide(b.addr, "mode: http", "backend_tls: {roots: backends.pem, server_name: backend.test}"))
+	client = start(t, dir, clientSide(server.addrs["web"], "mode: http"))
+	resp, err := plainClient(t, false).Get("http://" + client.addrs["out"])
+	if err == nil {
+		_, err = io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+	}
+	require.Error(t, err, "half an answer is not taken for a whole one")
 }
 
 // An upstream that swallows what is sent to it keeps nobody from asking the others.

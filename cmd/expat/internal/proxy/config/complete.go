@@ -107,6 +107,24 @@ func (p *Proxy) names() []*string {
 	return all
 }
 
+// Secrets are the files that nobody else should read.
+func (p *Proxy) Secrets() []string {
+	var all []string
+	if p.Identity != nil {
+		all = append(all, p.Identity.Key)
+	}
+	if p.BackendTLS != nil {
+		all = append(all, p.BackendTLS.Key)
+	}
+	if p.Result != nil {
+		all = append(all, p.Result.Key)
+	}
+	for _, r := range p.remotes() {
+		all = append(all, r.Key, r.Token)
+	}
+	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
+}
+
 // Reloaded are the files whose content can change while the sidecar runs, policies
 // aside, which are reloaded by themselves.
 func (f *File) Reloaded() []string {
@@ -121,13 +139,7 @@ func (f *File) Reloaded() []string {
 			all = append(all, p.BackendTLS.Roots, p.BackendTLS.Certificate, p.BackendTLS.Key)
 		}
 	}
-	var out []string
-	for _, name := range all {
-		if name != "" {
-			out = append(out, name)
-		}
-	}
-	return out
+	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 
 // Fixed is the part of a configuration that holds until the sidecar is started anew:
