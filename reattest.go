@@ -298,9 +298,8 @@ func (m *mux) mayRenew() bool { return !m.x.state.once && !m.halfClosed() }
 
 func (m *mux) halfClosed() bool { return m.closed[ownEnd] || m.closed[peersEnd] }
 
-// limit is when the first verdict runs out. Once a side has ended
-// its stream nobody can be asked anew: then one that was to be renewed stands
-// for two intervals at most.
+// limit is when the first verdict runs out. Once a side has ended its stream nobody can
+// be asked anew: then one that was to be renewed stands for two intervals at most.
 func (m *mux) limit() instant {
 	until := m.x.until()
 	if m.halfClosed() && m.x.ReattestEvery > 0 {

@@ -208,3 +208,26 @@ func applicationProtocol(name string) (string, error) {
 	}
 	return "", fmt.Errorf("%w: ALPN is %q; does the peer require attestation too?", ErrNegotiation, name)
 }
+
+// alpnPrefix is what every ALPN name of ours begins with. It is negotiated in
+// the TLS handshake and so cannot be stripped.
+const alpnPrefix = "expat/1"
+
+// offerNames turns application protocols into ALPN names.
+func offerNames(protocols []string) ([]string, error) {
+	if len(protocols) == 0 {
+		return []string{alpnPrefix}, nil
+	}
+	var names []string
+	for _, p := range protocols {
+		name := alpnPrefix + "+" + p
+		if p == "" || len(name) > 255 {
+			return nil, fmt.Errorf("application protocol %q must be 1 to %d bytes", p, 255-len(alpnPrefix)-1)
+		}
+		if slices.Contains(names, name) {
+			return nil, fmt.Errorf("application protocol %q occurs twice", p)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
