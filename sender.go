@@ -37,6 +37,7 @@ type sender struct {
 	queue []*flight     // ahead of data
 	data  []byte        // what the Write under way still has to send
 	takes bool          // a Write is under way
+	torn  bool          // a Write ended with the connection, and not all of it left
 	mute  bool          // no more data is taken
 	wrote chan struct{} // tells that Write that all is sent, or nothing more will be
 	ended bool          // no more is taken
@@ -177,12 +178,13 @@ func (s *sender) stream(b []byte, stop, also <-chan struct{}) (int, error) {
 	s.data, s.takes = b, true
 	s.start()
 	s.mu.Unlock()
-	finished := false
+	finished, over := false, false
 	select {
 	case <-s.wrote:
 		finished = true
 	case <-stop:
 	case <-also:
+		over = true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -190,15 +192,16 @@ func (s *sender) stream(b []byte, stop, also <-chan struct{}) (int, error) {
 		<-s.wrote // it was done at the same moment
 	}
 	n := len(b) - len(s.data)
+	s.torn = over && n < len(b)
 	s.data, s.takes = nil, false
 	return n, s.err
 }
 
-// busy tells whether a Write is under way.
+// busy tells whether a Write is under way, or was when the connection ended.
 func (s *sender) busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.takes
+	return s.takes || s.torn
 }
 
 // cut lets no more data leave.

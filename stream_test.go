@@ -137,6 +137,22 @@ func TestLiveClose(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
+// A Write that Close ends before all of it has left is no orderly end to the peer,
+// also where the Write has returned before Close looks for it.
+func TestLiveCloseTears(t *testing.T) {
+	t.Parallel()
+	c, s := openMux(t, mutual)
+	done := make(chan error, 1)
+	go func() { _, err := c.Write(make([]byte, 32<<20)); done <- err }()
+	require.Eventually(t, c.mux.out.busy, 5*time.Second, time.Millisecond)
+	c.end(net.ErrClosed) // as Close begins
+	require.ErrorIs(t, <-done, net.ErrClosed)
+	require.NoError(t, c.Close())
+	_, err := io.Copy(io.Discard, s)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	_ = s.Close()
+}
+
 // Deadlines are those of the application's stream: after they have passed all
 // goes on where it was, and an exchange does not notice.
 func TestLiveDeadlines(t *testing.T) {

@@ -168,18 +168,19 @@ func proxies(text string, each map[string]string) string {
 	return out
 }
 
-// Clocks that are set while connections are open, by half an hour and on both sides: it
-// moves the end of no verdict and of no silence, and ends nothing that renews. Set by
-// days, so that certificates seem to have run out, it ends renewing connections and lets
-// in no others, until it is right again.
+// Clocks that are set while connections are open, on both sides. Half an hour ends no
+// silence early and nothing that renews; a verdict ends where one of both clocks says that
+// it has run out, so that setting one back prolongs none. Set by days, so that verdicts
+// and certificates have run out, a clock ends renewing connections and lets in no others,
+// until it is right again.
 func TestClockSteps(t *testing.T) {
 	t.Parallel()
 	program := buildWithClock(t)
 	dir := sidecarState(t)
 	policy, err := os.ReadFile(filepath.Join(dir, "s/policy-client.yaml"))
 	require.NoError(t, err)
-	const verdict, idle = 5 * time.Second, 3 * time.Second
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "s/short.yaml"), []byte(strings.Replace(string(policy), "platform: simulated", "platform: simulated\n    lifetime: 5s", 1)), 0o600))
+	const verdict, idle = 8 * time.Second, 3 * time.Second
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "s/short.yaml"), []byte(strings.Replace(string(policy), "platform: simulated", "platform: simulated\n    lifetime: 8s", 1)), 0o600))
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
@@ -210,9 +211,10 @@ func TestClockSteps(t *testing.T) {
 		before := renewals("accepted")
 		both(step)
 		require.Greater(t, idles.age(), idle-time.Second, "set by %v: silence ends a connection no earlier", step)
-		for time.Since(expires.began) < verdict-2*time.Second {
-			require.NoError(t, expires.ping(), "set by %v: a verdict ends no earlier", step)
-			time.Sleep(50 * time.Millisecond)
+		if step > 0 {
+			require.Error(t, expires.ping(), "its time is over by one clock")
+		} else {
+			require.NoError(t, expires.ping(), "its time is over by no clock")
 		}
 		require.Less(t, expires.age(), verdict+5*time.Second, "set by %v: nor later", step)
 		require.Eventually(t, func() bool { return renewals("accepted") > before }, 20*time.Second, 50*time.Millisecond, "renewed after the step")
@@ -220,11 +222,11 @@ func TestClockSteps(t *testing.T) {
 		both(-step)
 	}
 	require.Zero(t, renewals("failed"))
-	require.EqualValues(t, 2, server.value(t, `expat_proxy_expiries_total{proxy="expires"}`))
+	require.Positive(t, server.value(t, `expat_proxy_expiries_total{proxy="expires"}`))
 
 	serverClock.step(30 * 24 * time.Hour)
 	renews.age()
-	require.EqualValues(t, 1, renewals("failed"))
+	require.EqualValues(t, 1, server.value(t, `expat_proxy_expiries_total{proxy="renews"}`))
 	if c, err := net.Dial("tcp", client.addrs["expires"]); err == nil {
 		late := &plainConn{c, t, time.Now()}
 		require.Error(t, late.ping(), "certificates are not those of one time")
@@ -239,7 +241,7 @@ func TestClockSteps(t *testing.T) {
 		defer c.Close()
 		return (&plainConn{c, t, time.Now()}).ping() == nil
 	}, 20*time.Second, 100*time.Millisecond, "all is as before")
-	client.end(t)
-	log := server.end(t)
+	log := client.end(t) + server.end(t)
+	require.GreaterOrEqual(t, strings.Count(log, "attestation result ran out"), 3, "told by whoever looked first")
 	require.Contains(t, log, "certificate has expired")
 }
