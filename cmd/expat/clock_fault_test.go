@@ -226,7 +226,9 @@ func TestClockSteps(t *testing.T) {
 
 	serverClock.step(30 * 24 * time.Hour)
 	renews.age()
-	require.EqualValues(t, 1, server.value(t, `expat_proxy_expiries_total{proxy="renews"}`))
+	require.Eventually(t, func() bool {
+		return server.value(t, `expat_proxy_expiries_total{proxy="renews"}`) == 1
+	}, 20*time.Second, 50*time.Millisecond, "counted")
 	if c, err := net.Dial("tcp", client.addrs["expires"]); err == nil {
 		late := &plainConn{c, t, time.Now()}
 		require.Error(t, late.ping(), "certificates are not those of one time")

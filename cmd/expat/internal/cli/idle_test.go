@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -18,12 +19,30 @@ import (
 	"github.com/expat-go/expat"
 )
 
+// record keeps what is logged, by hooks of a connection also while it is read.
+type record struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (r *record) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.b.Write(p)
+}
+
+func (r *record) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.b.String()
+}
+
 // serveIdle runs a server whose connections may be silent for a time, and returns where
 // it listens and what it has logged once it has ended.
 func serveIdle(t *testing.T, f serveFlags, idle time.Duration) (addr string, logged func() string) {
 	t.Helper()
-	var log bytes.Buffer
-	s, err := f.server(context.Background(), slog.New(slog.NewTextHandler(&log, nil)))
+	log := new(record)
+	s, err := f.server(context.Background(), slog.New(slog.NewTextHandler(log, nil)))
 	require.NoError(t, err)
 	s.idle = idle
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

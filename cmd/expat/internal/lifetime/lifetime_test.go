@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,8 +42,8 @@ func (t toy) Appraise(_ context.Context, b attestation.Binding, _ *cmw.Message) 
 }
 
 // pair returns the two ends of a connection on which a verdict on the server holds
-// for a time.
-func pair(t *testing.T, holds time.Duration) (client, server lifetime.Conn) {
+// for a time. The client has a clock.
+func pair(t *testing.T, holds time.Duration, now func() time.Time) (client, server lifetime.Conn) {
 	t.Helper()
 	ca, err := testca.New("lifetime", time.Now())
 	require.NoError(t, err)
@@ -51,7 +52,7 @@ func pair(t *testing.T, holds time.Duration) (client, server lifetime.Conn) {
 	cert, err := ca.Leaf(key, time.Now(), "server.test")
 	require.NoError(t, err)
 	cn, sn := tlspair.Pipe(t)
-	c := expat.Client(cn, &expat.Config{TLS: &tls.Config{RootCAs: ca.Pool(), ServerName: "server.test"}, Verifier: toy{holds}})
+	c := expat.Client(cn, &expat.Config{TLS: &tls.Config{RootCAs: ca.Pool(), ServerName: "server.test", Time: now}, Verifier: toy{holds}})
 	s := expat.Server(sn, &expat.Config{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}, Attester: toy{}})
 	shook := make(chan error, 1)
 	go func() { shook <- s.Handshake() }()
@@ -63,7 +64,7 @@ func pair(t *testing.T, holds time.Duration) (client, server lifetime.Conn) {
 // Both sides learn that a verdict has run out, whichever sees it first.
 func TestExpires(t *testing.T) {
 	t.Parallel()
-	client, server := pair(t, time.Second)
+	client, server := pair(t, time.Second, time.Now)
 	require.False(t, client.Expired())
 	for _, c := range []lifetime.Conn{client, server} {
 		_, err := c.Read(make([]byte, 1))
@@ -79,11 +80,23 @@ func TestExpires(t *testing.T) {
 	}
 }
 
+// So does the side whose clock is set, long before the other clock says so.
+func TestExpiresByTheWall(t *testing.T) {
+	t.Parallel()
+	var set atomic.Int64
+	client, _ := pair(t, time.Hour, func() time.Time { return time.Now().Add(time.Duration(set.Load())) })
+	require.False(t, client.Expired())
+	set.Store(int64(time.Hour))
+	_, err := client.Read(make([]byte, 1))
+	require.ErrorIs(t, err, expat.ErrExpired)
+	require.True(t, client.Expired())
+}
+
 // An orderly end is one as long as the verdict holds.
 func TestEnds(t *testing.T) {
 	t.Parallel()
 	for _, holds := range []time.Duration{time.Hour, attestation.ConnectionLifetime} {
-		client, server := pair(t, holds)
+		client, server := pair(t, holds, time.Now)
 		_, err := client.Write([]byte("x"))
 		require.NoError(t, err)
 		require.NoError(t, client.CloseWrite())
