@@ -235,9 +235,11 @@ func TestGracefulStop(t *testing.T) {
 // may take.
 func TestStopDuringHandshake(t *testing.T) {
 	t.Parallel()
-	_, sc := configs()
+	cc, sc := configs()
 	sc.Timeout = 500 * time.Millisecond
 	s, addr := serve(t, sc, nil)
+	_, _, err := call(t, dial(t, cc, addr)) // it serves now
+	require.NoError(t, err)
 	silent, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
 	defer silent.Close()
